@@ -1,0 +1,1 @@
+"""What a lab is: schema, loader, selection and import of inventories."""

@@ -1,0 +1,1 @@
+"""How to tell people: terminal text, tables, progress and JSON."""
