@@ -1,0 +1,1 @@
+"""The virtual lab: real Debian systems in QEMU, and light fleets of them."""
