@@ -1,0 +1,302 @@
+"""``labctl lab``: the virtual lab."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from labctl.cli.common import AppContext, complete_hosts, json_option
+from labctl.cli.lab_image import image, progress_lines
+from labctl.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from labctl.vlab.lab import Outcome
+
+Accel = Literal["auto", "kvm", "tcg"]
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  labctl lab up                start every virtual box of the inventory
+  labctl lab up box1           start one, and wait until its sshd answers
+  labctl lab shell box1        log in
+  labctl lab fleet 20          start twenty light boxes (needs root)
+  labctl lab down              stop everything
+
+Exit codes: 0 fine, 1 a machine failed, 2 bad usage or missing programs, 4 busy."""
+)
+def lab() -> None:
+    """Start and stop the virtual lab: real Debian systems on this machine."""
+
+
+def _boxes(app: AppContext, words: Sequence[str]) -> tuple[Path, list[str]]:
+    """Return the inventory file and the boxes that ``words`` select; no words select all."""
+    from labctl.inventory.selection import select
+
+    inventory = app.load_inventory()
+    virtual = [host.name for host in inventory.hosts.values() if host.virtual == "box"]
+    if not words:
+        if not virtual:
+            raise UsageError(
+                "it has no virtual box",
+                thing=str(inventory.path),
+                action="add a host with 'virtual: box'",
+            )
+        return inventory.path, virtual
+    chosen = [host.name for host in select(inventory, words)]
+    real = [name for name in chosen if name not in virtual]
+    if real:
+        raise UsageError(
+            "not a virtual box",
+            thing=", ".join(real),
+            action=f"the inventory has: {', '.join(virtual) or 'none'}",
+        )
+    return inventory.path, chosen
+
+
+def _report(outcomes: Sequence[Outcome], as_json: bool, command: str) -> int:
+    """Print what failed (or, with ``as_json``, everything); return the exit code."""
+    from labctl.cli.common import print_error
+    from labctl.report.jsondoc import document
+
+    failed = [outcome for outcome in outcomes if outcome.error]
+    for outcome in failed:
+        assert outcome.error is not None
+        print_error(outcome.error, as_json=False)
+    if as_json:
+        click.echo(document(f"lab-{command}", 1, {"machines": [_plain(one) for one in outcomes]}))
+    return int(ExitCode.NOT_FINE if failed else ExitCode.OK)
+
+
+def _plain(outcome: Outcome) -> dict[str, object]:
+    """Return an outcome for JSON; the throw-away password stays out of it."""
+    record = outcome.record
+    return {
+        "name": outcome.name,
+        "result": outcome.result,
+        "seconds": outcome.seconds,
+        "address": record.address if record else None,
+        "port": record.port if record else None,
+        "accel": record.accel if record else None,
+        "host_keys": list(record.host_keys) if record else [],
+        "error": str(outcome.error) if outcome.error else None,
+    }
+
+
+_SIZE_OPTIONS = (
+    click.option("--memory", type=click.IntRange(256), default=1024, help="Memory, MiB.  [1024]"),
+    click.option("--cpus", type=click.IntRange(1, 64), default=2, help="Processors.  [2]"),
+    click.option(
+        "--accel",
+        type=click.Choice(["auto", "kvm", "tcg"]),
+        default="auto",
+        help="How to run it; auto takes KVM where it was seen to run a guest.",
+    ),
+)
+
+
+@lab.command(
+    epilog="""\b
+Examples:
+  labctl lab up                    every virtual box of the inventory
+  labctl lab up box1 box2
+  labctl lab up box1 --memory 2048 --json
+
+\b
+The first start builds the image from Debian's archive (about a minute and a half).
+Exit codes: 0 all answer, 1 one failed, 2 bad usage or missing programs."""
+)
+@click.argument("names", nargs=-1, shell_complete=complete_hosts)
+@_SIZE_OPTIONS[0]
+@_SIZE_OPTIONS[1]
+@_SIZE_OPTIONS[2]
+@json_option
+@click.pass_obj
+def up(
+    app: AppContext, names: tuple[str, ...], memory: int, cpus: int, accel: Accel, as_json: bool
+) -> int:
+    """Start virtual boxes and wait until their sshd answers."""
+    from labctl.vlab import lab as engine
+    from labctl.vlab.box import BoxOptions
+
+    path, boxes = _boxes(app, names)
+    options = BoxOptions(memory_mib=memory, cpus=cpus, accel=accel)
+    return _report(engine.up(path, boxes, progress_lines(as_json), options), as_json, "up")
+
+
+@lab.command(
+    epilog="""\b
+Examples:
+  labctl lab down              everything that this lab runs
+  labctl lab down box1 fleet03
+
+\b
+Nothing is left: no process, disk, socket or mount, also after a crash.
+Exit codes: 0 all gone, 1 one could not be ended."""
+)
+@click.argument("names", nargs=-1, shell_complete=complete_hosts)
+@json_option
+@click.pass_obj
+def down(app: AppContext, names: tuple[str, ...], as_json: bool) -> int:
+    """Stop machines and throw their disks away."""
+    from labctl.inventory.loader import find_inventory
+    from labctl.vlab import lab as engine
+
+    # Only its place is needed: a lab can be stopped while its inventory has mistakes.
+    path = find_inventory(app.inventory)
+    return _report(engine.down(path, names, progress_lines(as_json)), as_json, "down")
+
+
+@lab.command(
+    epilog="""\b
+Examples:
+  labctl lab status
+  labctl lab status --json | jq '.machines[] | select(.state == "up")'
+
+\b
+States: up, starting, crashed (known, but its process has gone), down.
+Exit code: 0."""
+)
+@json_option
+@click.pass_obj
+def status(app: AppContext, as_json: bool) -> int:
+    """List the lab's machines: state, address, console."""
+    from labctl.report.jsondoc import document
+    from labctl.report.terminal import Terminal
+    from labctl.vlab import lab as engine
+
+    inventory = app.load_inventory()
+    virtual = [host.name for host in inventory.hosts.values() if host.virtual == "box"]
+    machines = engine.status(inventory.path, virtual)
+    if as_json:
+        data = {"inventory": str(inventory.path), "machines": [asdict(one) for one in machines]}
+        click.echo(document("lab-status", 1, data))
+        return int(ExitCode.OK)
+    rows = [
+        (one.name, one.kind, one.state, one.pid or "-", one.address or "-",
+         _age(one.uptime_s), one.accel or "-", one.console or "-")
+        for one in machines
+    ]  # fmt: skip
+    header = ("NAME", "KIND", "STATE", "PID", "SSH", "UPTIME", "ACCEL", "CONSOLE")
+    Terminal().table(header, rows)
+    return int(ExitCode.OK)
+
+
+def _age(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@lab.command(
+    epilog="""\b
+Examples:
+  labctl lab reset box1        a new machine again, at the same address
+
+\b
+Exit codes: 0 it answers, 1 it failed, 2 the lab runs no such box."""
+)
+@click.argument("name", shell_complete=complete_hosts)
+@_SIZE_OPTIONS[0]
+@_SIZE_OPTIONS[1]
+@_SIZE_OPTIONS[2]
+@json_option
+@click.pass_obj
+def reset(app: AppContext, name: str, memory: int, cpus: int, accel: Accel, as_json: bool) -> int:
+    """Put the box NAME back to the fresh image; what was done in it is lost."""
+    from labctl.inventory.loader import find_inventory
+    from labctl.vlab import lab as engine
+    from labctl.vlab.box import BoxOptions
+
+    path = find_inventory(app.inventory)
+    options = BoxOptions(memory_mib=memory, cpus=cpus, accel=accel)
+    return _report([engine.reset(path, name, progress_lines(as_json), options)], as_json, "reset")
+
+
+@lab.command(
+    epilog="""\b
+Examples:
+  sudo labctl lab fleet 20         fleet01 to fleet20
+  labctl setup @fleet --check
+  sudo labctl lab down             stop them
+
+\b
+A light box has its own files, processes, host name, host key and address, and a real sshd, but
+shares the kernel and network of this machine, and has no systemd.
+Exit codes: 0 all answer, 1 one failed, 2 not root, bad number or missing programs."""
+)
+@click.argument("count", type=int, metavar="N")
+@json_option
+@click.pass_obj
+def fleet(app: AppContext, count: int, as_json: bool) -> int:
+    """Start N light boxes for scale work (needs root)."""
+    from labctl.inventory.loader import find_inventory
+    from labctl.vlab import lab as engine
+
+    path = find_inventory(app.inventory)
+    return _report(engine.fleet_up(path, count, progress_lines(as_json)), as_json, "fleet")
+
+
+@lab.command(
+    context_settings={"ignore_unknown_options": True},
+    epilog="""\b
+Examples:
+  labctl lab shell box1
+  labctl lab shell box1 uname -a
+  labctl lab shell --user alice box1
+  labctl lab shell --console box1       Ctrl-] leaves
+
+\b
+The host key is verified against the one the lab made. Keys are tried first, then the machine's
+own random password.
+Exit codes: that of the remote command; 3 the machine does not run, 255 ssh failed.""",
+)
+@click.argument("name", shell_complete=complete_hosts)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option("-u", "--user", help="Login user.  [root]")
+@click.option("--console", is_flag=True, help="Attach to the serial console instead.")
+@click.pass_obj
+def shell(
+    app: AppContext, name: str, command: tuple[str, ...], user: str | None, console: bool
+) -> int:
+    """Log in to the machine NAME, or run COMMAND on it."""
+    from labctl.inventory.loader import find_inventory
+    from labctl.vlab import shell as sessions
+
+    path = find_inventory(app.inventory)
+    if console:
+        sessions.console(path, name)
+        return int(ExitCode.OK)
+    return sessions.login(path, name, user=user, command=command)
+
+
+@lab.command(
+    epilog="""\b
+Examples:
+  labctl lab packages
+  sudo apt-get install -y $(labctl lab packages)
+
+\b
+Exit code: 0."""
+)
+@json_option
+def packages(as_json: bool) -> int:
+    """Print the Debian packages that the virtual lab needs, on one line."""
+    from labctl.report.jsondoc import document
+    from labctl.vlab.programs import packages as needed
+
+    if as_json:
+        click.echo(document("lab-packages", 1, {"packages": needed()}))
+    else:
+        click.echo(" ".join(needed()))
+    return int(ExitCode.OK)
+
+
+lab.add_command(image)

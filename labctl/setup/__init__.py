@@ -1,0 +1,1 @@
+"""Make a box right: resources, profiles, plan, apply and journal."""

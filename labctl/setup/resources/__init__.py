@@ -1,0 +1,1 @@
+"""One file per kind of resource that a profile may ask for."""
