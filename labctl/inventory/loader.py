@@ -7,7 +7,7 @@ from pathlib import Path
 
 from labctl.errors import UsageError
 from labctl.inventory.cache import keep, recall
-from labctl.inventory.endpoints import read_endpoints
+from labctl.inventory.endpoints import read_board_endpoints, read_endpoints
 from labctl.inventory.model import Inventory
 from labctl.inventory.textfile import is_file, read_text
 from labctl.inventory.virtual import join
@@ -70,4 +70,4 @@ def load_inventory(path: Path) -> Inventory:
 
         static = compile_text(text, path)
         keep(absolute, text, static)
-    return join(static, read_endpoints(absolute))
+    return join(static, read_endpoints(absolute), read_board_endpoints(absolute))

@@ -55,11 +55,14 @@ class Board:
     Attributes:
         name: Its name in the inventory.
         model: Folder name below ``boards/``.
-        line: URL or device of its serial line, or None for a virtual board.
+        line: URL or device of its serial line; None for a virtual board that does not run.
         tags: Words for selection.
         virtual: True for a board that the virtual lab runs.
         settings: Everything else that was said about it.
         host: Name of the inventory host that it hangs on, or None for this machine.
+        power: How its power is switched: ``kind`` and that kind's own keys; empty if by hand.
+        monitor: UNIX socket of a running virtual board's machine protocol, or None.
+        folder: State folder of a running virtual board, which is gone when it is; or None.
     """
 
     name: str
@@ -69,6 +72,9 @@ class Board:
     virtual: bool = False
     settings: Mapping[str, object] = field(default_factory=dict)
     host: str | None = None
+    power: Mapping[str, object] = field(default_factory=dict)
+    monitor: str | None = None
+    folder: str | None = None
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,11 @@ class BoardEntry(_Strict):
     )
     virtual: bool = Field(False, description="The virtual lab runs this board.")
     tags: list[Name] | None = Field(None, description="Words for selection (@tag).")
+    power: dict[str, Any] | None = Field(
+        None,
+        description="How its power is switched: 'kind' (command, uhubctl, shelly, tasmota, snmp) "
+        "and the keys of that kind; by hand if not given.",
+    )
     settings: dict[str, Any] | None = Field(
         None, description="Values that override those of the board's model."
     )

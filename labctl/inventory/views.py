@@ -39,6 +39,7 @@ def describe(
                     "host": item.host,
                     "virtual": item.virtual,
                     "tags": sorted(item.tags),
+                    "power": dict(item.power),
                     "settings": dict(item.settings),
                 }
             )

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from labctl.inventory.endpoints import Endpoint
-from labctl.inventory.model import Host, Inventory
+from labctl.inventory.endpoints import BoardEndpoint, Endpoint
+from labctl.inventory.model import Board, Host, Inventory
 
 FLEET = "fleet"
 
@@ -26,12 +26,15 @@ class Static:
     fleet: Host
 
 
-def join(static: Static, endpoints: Mapping[str, Endpoint]) -> Inventory:
+def join(
+    static: Static, endpoints: Mapping[str, Endpoint], boards: Mapping[str, BoardEndpoint]
+) -> Inventory:
     """Return the inventory with the machines of the running lab in it.
 
     Args:
         static: What the file says.
         endpoints: Machines of the running virtual lab by name.
+        boards: Boards of the running virtual lab by name.
     """
     hosts = {
         name: _reached(host, endpoints.get(name)) if host.virtual else host
@@ -40,7 +43,18 @@ def join(static: Static, endpoints: Mapping[str, Endpoint]) -> Inventory:
     for name in sorted(endpoints, key=_natural):
         if endpoints[name].kind == FLEET and name not in hosts:
             hosts[name] = _reached(replace(static.fleet, name=name), endpoints[name])
-    return replace(static.inventory, hosts=hosts)
+    known = {
+        name: _wired(board, boards.get(name)) if board.virtual else board
+        for name, board in static.inventory.boards.items()
+    }
+    return replace(static.inventory, hosts=hosts, boards=known)
+
+
+def _wired(board: Board, endpoint: BoardEndpoint | None) -> Board:
+    """Return ``board`` with its present line; it has none while it is down."""
+    if endpoint is None:
+        return board
+    return replace(board, line=endpoint.line, monitor=endpoint.monitor, folder=endpoint.folder)
 
 
 def _reached(host: Host, endpoint: Endpoint | None) -> Host:

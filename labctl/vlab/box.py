@@ -12,10 +12,12 @@ import subprocess
 import time
 from dataclasses import dataclass
 
+from labctl import procs
 from labctl.errors import LabctlError
 from labctl.report.sanitize import clean
+from labctl.transport import qmp
 from labctl.vlab import accel as accelerators
-from labctl.vlab import emulation, hostapt, identity, procs, qmp
+from labctl.vlab import emulation, hostapt, identity
 from labctl.vlab.image import Image
 from labctl.vlab.initramfs import BoxIdentity
 from labctl.vlab.programs import tool_environment

@@ -18,11 +18,12 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from labctl import procs
 from labctl.errors import LabctlError, UsageError
 from labctl.fileio import locked
 from labctl.inventory.endpoints import lab_dir
 from labctl.paths import make_private
-from labctl.vlab import hostapt, identity, procs
+from labctl.vlab import hostapt, identity
 from labctl.vlab.image import Image
 from labctl.vlab.initramfs import BoxIdentity
 from labctl.vlab.programs import tool_environment

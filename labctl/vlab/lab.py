@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from labctl import procs
 from labctl.errors import LabctlError, UsageError
 from labctl.fileio import locked
 from labctl.inventory.endpoints import Endpoint, publish, withdraw
-from labctl.vlab import box, fleet, procs
+from labctl.vlab import box, fleet
 from labctl.vlab.box import BoxOptions
 from labctl.vlab.image import Image, ensure_image
 from labctl.vlab.programs import BOX_PROGRAMS, FLEET_PROGRAMS, require

@@ -18,8 +18,8 @@ from pathlib import Path
 from labctl.errors import LabctlError, UnreachableError, UsageError
 from labctl.inventory.endpoints import Endpoint, read_endpoints
 from labctl.transport.keys import own_identity
+from labctl.transport.qmp import connect_unix
 from labctl.vlab.programs import require
-from labctl.vlab.qmp import connect_unix
 from labctl.vlab.state import Machine
 
 ESCAPE = b"\x1d"  # Ctrl-], as telnet(1) and virsh(1) have it

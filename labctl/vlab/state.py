@@ -14,12 +14,12 @@ import shutil
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from labctl import procs
 from labctl.errors import UsageError
 from labctl.fileio import write_atomic
 from labctl.inventory.endpoints import lab_dir
 from labctl.paths import make_private, state_dir
-from labctl.vlab import procs
-from labctl.vlab.procs import ProcessId
+from labctl.procs import ProcessId
 
 # A host name label, RFC 1123 section 2.1; it becomes the host name of the machine.
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "labctl"
 
-BASE = {"errors", "paths", "fileio", "__init__"}
+BASE = {"errors", "paths", "fileio", "procs", "__init__"}
 LOWER = {"inventory": set(), "transport": {"inventory", "report"}, "report": {"inventory"}}
 # Modules that import these at their top make `labctl --help` slow.
 SLOW = {

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 from virtual_lab import Lab, MakeLab, until
 
-from labctl.vlab import accel, procs, qmp
+from labctl import procs
+from labctl.transport import qmp
+from labctl.vlab import accel
 from labctl.vlab import box as boxes
 from labctl.vlab.image import cached_images, ensure_image
 from labctl.vlab.state import Machine

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from virtual_lab import Lab, MakeLab, until
 
-from labctl.vlab import procs
+from labctl import procs
 from labctl.vlab.image import ensure_image
 from labctl.vlab.state import Machine
 

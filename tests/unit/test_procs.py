@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from labctl.vlab import procs
+from labctl import procs
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Serial lines, however they are reached: a tty, a network port, another host, a command."""
