@@ -45,3 +45,25 @@ def make_private(folder: Path) -> Path:
     for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def board_dirs(inventory: Path | None) -> list[Path]:
+    """Return where models of boards (``<model>/board.yaml``) are looked for; the first wins.
+
+    They are ``boards`` beside the inventory file, ``boards`` in the user's configuration folder,
+    and the models that labctl brings along. Some of them may not exist.
+
+    Args:
+        inventory: The inventory file, or None where there is none.
+    """
+    own = [] if inventory is None else [inventory.absolute().parent / "boards"]
+    places = [*own, config_dir() / "boards", shipped_boards()]
+    return list(dict.fromkeys(places))
+
+
+def shipped_boards() -> Path:
+    """Return the folder of the models that labctl brings along."""
+    package = Path(__file__).absolute().parent
+    # The wheel has them inside the package (see pyproject.toml); a clone has them at its root.
+    inside = package / "_boards"
+    return inside if inside.is_dir() else package.parent / "boards"
