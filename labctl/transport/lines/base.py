@@ -37,7 +37,12 @@ class Line(ABC):
 
     @abstractmethod
     def fileno(self) -> int:
-        """Return the descriptor to poll: readable when `read` has something to do."""
+        """Return the descriptor to poll: readable when `read` has something to do.
+
+        Right after opening, and after `set_baud`, `set_signals` and `send_break`, some bytes may
+        already be here (they came between the answers of a console server): `read` until it is
+        empty, then poll.
+        """
 
     @abstractmethod
     def read(self, limit: int) -> bytes:
