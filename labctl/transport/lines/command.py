@@ -22,7 +22,7 @@ from labctl.transport.lines.tcp import SocketLine
 _GUARD = """
 ( trap '' TERM
   read -r _ < "/dev/fd/$2"
-  kill -TERM -- "-$$"; sleep 1; kill -KILL -- "-$$" ) > /dev/null 2>&1 < /dev/null &
+  kill -s TERM -- "-$$"; sleep 1; kill -s KILL -- "-$$" ) > /dev/null 2>&1 < /dev/null &
 exec /bin/sh -c "$1"
 """
 _END_S = 2.0

@@ -71,10 +71,14 @@ class SocketLine(Line):
         """Close the connection."""
         self._socket.close()
 
+    def _first_words(self) -> bytes:
+        """Return all that came so far if it was little."""
+        return self._head if len(self._head) <= _REFUSAL_BYTES else b""
+
     def _gone(self, cause: str) -> LineGoneError:
         early = time.monotonic() - self._opened < _REFUSAL_S
-        if early and self._head and len(self._head) <= _REFUSAL_BYTES:
-            cause += f" at once, with the words: {clean_line(self._head)}"
+        if early and (words := clean_line(self._first_words())):
+            cause += f" at once, with the words: {words}"
         return LineGoneError(
             cause[0].lower() + cause[1:],
             thing=self.url,
