@@ -30,6 +30,7 @@ from labctl.transport.session import AuthenticationError, Session, Stream, Sudo
 # that would use them all up must not keep the password from being tried.
 _MAX_KEYS = 5
 _KEEPALIVE_S = 15
+_DEAD_PEER_MS = 45_000
 
 
 def _refuse(name: str, kind: str, mark: str) -> bool:
@@ -267,6 +268,12 @@ def _open(
             raise
         raise explained from error
     connection.transport.set_keepalive(_KEEPALIVE_S)
+    if isinstance(connection.transport.sock, socket.socket):
+        # paramiko sends keep-alives and waits for no answer; this lets the kernel do so (tcp(7)).
+        with contextlib.suppress(OSError):
+            connection.transport.sock.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_PEER_MS
+            )
     return connection
 
 

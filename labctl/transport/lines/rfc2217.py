@@ -108,27 +108,26 @@ class Rfc2217Line(SocketLine):
 
     def send_break(self, seconds: float) -> None:
         """Hold the break condition for ``seconds``, by the clock of this machine."""
-        self._request(_SET_CONTROL, bytes([_BREAK_ON]), "break")
+        end = time.monotonic() + seconds + _CONFIRM_S
+        self._request(_SET_CONTROL, bytes([_BREAK_ON]), "a break", end)
         try:
             time.sleep(seconds)
         finally:
-            self._request(_SET_CONTROL, bytes([_BREAK_OFF]), "break")
+            self._request(_SET_CONTROL, bytes([_BREAK_OFF]), "a break", end)
 
     def set_baud(self, rate: int) -> None:
         """Change the rate and check that the server has."""
         check_baud(rate)
-        self._request(_SET_BAUDRATE, rate.to_bytes(4, "big"), f"{rate} baud")
+        end = time.monotonic() + _CONFIRM_S
+        self._request(_SET_BAUDRATE, rate.to_bytes(4, "big"), f"{rate} baud", end)
 
     def set_signals(self, *, dtr: bool | None = None, rts: bool | None = None) -> None:
         """Set DTR and RTS."""
-        if dtr is not None:
-            self._request(_SET_CONTROL, bytes([_DTR_ON if dtr else _DTR_OFF]), "DTR")
-        if rts is not None:
-            self._request(_SET_CONTROL, bytes([_RTS_ON if rts else _RTS_OFF]), "RTS")
+        self._set_outputs(dtr, rts, time.monotonic() + _CONFIRM_S)
 
     def purge(self) -> None:
         """Throw away what the server holds in both directions."""
-        self._request(_PURGE_DATA, bytes([_PURGE_BOTH]), "purge")
+        self._request(_PURGE_DATA, bytes([_PURGE_BOTH]), "a purge", time.monotonic() + _CONFIRM_S)
 
     def negotiate(self, settings: LineSettings, *, deadline_s: float) -> None:
         """Agree on the options, then on the settings of the port.
@@ -140,6 +139,7 @@ class Rfc2217Line(SocketLine):
         end = time.monotonic() + deadline_s
         try:
             self._agree(end)
+            self._set_up(settings, end)
         except LineGoneError:
             words = clean_line(self._first_words())
             if "in use" not in words.lower():  # ser2net: "Port already in use"
@@ -147,24 +147,6 @@ class Rfc2217Line(SocketLine):
             raise LineBusyError(
                 f"the server says: {words}", thing=self.url, action="wait, or end who uses it"
             ) from None
-        control = [(_SET_CONTROL, bytes([_FLOWS[settings.flow]]), "flow control")]
-        for value, on, off, what in (
-            (settings.dtr, _DTR_ON, _DTR_OFF, "DTR"),
-            (settings.rts, _RTS_ON, _RTS_OFF, "RTS"),
-        ):
-            if value is not None:
-                control.append((_SET_CONTROL, bytes([on if value else off]), what))
-        mask = bytes([sum(_LINE_ERRORS)])
-        self._send(subnegotiate(COM_PORT, bytes([_SET_LINESTATE_MASK]) + mask), end)
-        self._send(subnegotiate(COM_PORT, bytes([_SET_MODEMSTATE_MASK, 0])), end)
-        for code, value_bytes, what in (
-            (_SET_BAUDRATE, settings.baud.to_bytes(4, "big"), f"{settings.baud} baud"),
-            (_SET_DATASIZE, bytes([settings.data_bits]), f"{settings.data_bits} data bits"),
-            (_SET_PARITY, bytes([_PARITIES[settings.parity]]), f"parity {settings.parity}"),
-            (_SET_STOPSIZE, bytes([_STOPS[settings.stop_bits]]), f"stop_bits {settings.stop_bits}"),
-            *control,
-        ):
-            self._request(code, value_bytes, what, end=end)
 
     def _agree(self, end: float) -> None:
         """Agree on the Telnet options."""
@@ -172,8 +154,14 @@ class Rfc2217Line(SocketLine):
         for verb, option in (*wanted, (WILL, SUPPRESS_GO_AHEAD), (DO, SUPPRESS_GO_AHEAD)):
             self._asked.add((verb, option))
             self._replies += negotiate(verb, option)
-        self._wait(lambda: all(one in self._agreed for one in wanted), end)
-        for verb, option in wanted:
+
+        def settled() -> bool:
+            answers = [self._agreed.get(one) for one in wanted]
+            return None not in answers or False in answers
+
+        self._wait(settled, end)
+        # What was refused explains more than what was still to be answered.
+        for verb, option in sorted(wanted, key=lambda one: self._agreed.get(one, True)):
             if not self._agreed.get((verb, option)):
                 word = "refuses" if (verb, option) in self._agreed else "does not answer to"
                 raise LabctlError(
@@ -182,17 +170,41 @@ class Rfc2217Line(SocketLine):
                     action=f"if it is a raw port, use socket://{self.url.partition('://')[2]}",
                 )
 
+    def _set_up(self, settings: LineSettings, end: float) -> None:
+        """Set the port, once, each setting confirmed."""
+        mask = bytes([sum(_LINE_ERRORS)])
+        self._send(subnegotiate(COM_PORT, bytes([_SET_LINESTATE_MASK]) + mask), end)
+        self._send(subnegotiate(COM_PORT, bytes([_SET_MODEMSTATE_MASK, 0])), end)
+        for code, value, what in (
+            (_SET_BAUDRATE, settings.baud.to_bytes(4, "big"), f"{settings.baud} baud"),
+            (_SET_DATASIZE, bytes([settings.data_bits]), f"{settings.data_bits} data bits"),
+            (_SET_PARITY, bytes([_PARITIES[settings.parity]]), f"parity {settings.parity}"),
+            (_SET_STOPSIZE, bytes([_STOPS[settings.stop_bits]]), f"stop_bits {settings.stop_bits}"),
+            (_SET_CONTROL, bytes([_FLOWS[settings.flow]]), f"flow {settings.flow}"),
+        ):
+            self._request(code, value, what, end)
+        self._set_outputs(settings.dtr, settings.rts, end)
+
+    def _set_outputs(self, dtr: bool | None, rts: bool | None, end: float) -> None:
+        if dtr is not None:
+            self._request(_SET_CONTROL, bytes([_DTR_ON if dtr else _DTR_OFF]), "DTR", end)
+        if rts is not None:
+            self._request(_SET_CONTROL, bytes([_RTS_ON if rts else _RTS_OFF]), "RTS", end)
+
     def _first_words(self) -> bytes:
         return self._data[:200]
 
-    def _request(self, code: int, value: bytes, what: str, *, end: float | None = None) -> None:
+    def _request(self, code: int, value: bytes, what: str, end: float) -> None:
         """Send one request and wait until the server has confirmed it."""
-        end = time.monotonic() + _CONFIRM_S if end is None else end
         answer = code + _FROM_SERVER
         self._confirmed.pop(answer, None)
         self._send(subnegotiate(COM_PORT, bytes([code]) + value), end)
         if not self._wait(lambda: answer in self._confirmed, end):
             raise UnsupportedError(f"the server did not confirm {what}", thing=self.url)
+        # The answer to a change of an output is its state as the server sees it, and they see it
+        # differently: ser2net 4.3 says "break on" when it is told to end one.
+        if code == _SET_CONTROL and value[0] not in _FLOWS.values():
+            return
         if (actual := self._confirmed[answer]) != value:
             got = int.from_bytes(actual, "big")
             raise UnsupportedError(f"the server did not take {what} but {got}", thing=self.url)
