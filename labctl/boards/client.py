@@ -234,15 +234,15 @@ class LineClient:
         if self._stream is not None:
             self._stream.close()
         self._stream = stream
-        stream.sendall(protocol.encode({"op": "follow", "id": 0, "offset": offset}))
         head = b""
-        while b"\n" not in head:
-            # One byte at a time, only here: what follows the answer are the line's own bytes.
-            data = stream.recv(1)
-            if not data:
-                raise self._owner_gone(ConnectionResetError("closed"))
-            head += data
-        self._offset = int(json.loads(head)["offset"])
+        try:
+            stream.sendall(protocol.encode({"op": "follow", "id": 0, "offset": offset}))
+            while not head.endswith(b"\n"):
+                # One byte at a time, only here: what follows the answer are the line's own bytes.
+                head += stream.recv(1) or b"\n"
+            self._offset = int(json.loads(head)["offset"])
+        except (OSError, ValueError) as error:
+            raise self._owner_gone(error) from error
         return self._offset
 
     @property
@@ -276,7 +276,10 @@ class LineClient:
             pause = 0.0 if self._events else left
             ready, _, _ = select.select([self._stream, self._control], [], [], pause)
             if self._stream in ready:
-                data = self._stream.recv(1 << 18)
+                try:
+                    data = self._stream.recv(1 << 18)
+                except OSError as error:
+                    raise self._owner_gone(error) from error
                 if not data:
                     raise self._owner_gone(ConnectionResetError("closed"))
                 self._offset += len(data)

@@ -48,7 +48,7 @@ class LogWriter:
         self._segment_bytes = segment_bytes
         self._keep_bytes = keep_bytes
         self._mode = mode
-        self._last_time = 0
+        self._last_time: int | None = None
         starts = segments(folder)
         self._start = starts[-1] if starts else 0
         self._open()
@@ -72,7 +72,9 @@ class LogWriter:
         """
         if self.end - self._start >= self._segment_bytes:
             self._rotate()
-        if now_ns - self._last_time >= RESOLUTION_NS or now_ns < self._last_time:
+        last = self._last_time
+        # A clock that was set back counts too.
+        if last is None or now_ns - last >= RESOLUTION_NS or now_ns < last:
             os.write(self._index, _RECORD.pack(self.end, now_ns))
             self._last_time = now_ns
         view = memoryview(data)
@@ -84,7 +86,7 @@ class LogWriter:
     def _rotate(self) -> None:
         self.close()
         self._start = self.end
-        self._last_time = 0
+        self._last_time = None
         self._open()
         starts = segments(self._folder)
         while len(starts) > 1 and self.end - starts[1] >= self._keep_bytes:

@@ -516,7 +516,7 @@ class Owner:
         if not self._reading:
             self._listen_to_line(True)
         data = protocol.unpack(request["data"])
-        self._writes.append(_Write(connection, request, memoryview(data)))
+        self._writes.append(_Write(connection, request, data))
         self._write_some()
 
     def _op_baud(self, connection: Connection, request: Message) -> None:
@@ -569,7 +569,7 @@ class Owner:
 class _Write:
     """Bytes on their way to the line."""
 
-    def __init__(self, connection: Connection, request: Message, rest: memoryview) -> None:
+    def __init__(self, connection: Connection, request: Message, rest: bytes) -> None:
         self.connection = connection
         self.request = request
         self.rest = rest

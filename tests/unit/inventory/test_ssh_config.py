@@ -158,6 +158,12 @@ def compare(config: Path, host: str) -> None:
 def test_same_as_ssh(title: str, tmp_path: Path) -> None:
     text, hosts = CONFIGS[title]
     config = tmp_path / "config"
+    if title == "no jump but a command":
+        # Debian's 9.2p1 of before 2026 lets "ProxyJump none" end the search for a command too,
+        # against its own manual; the present one, and newer releases, do not.
+        config.write_text("Host a\n ProxyJump none\n ProxyCommand nc %h\n")
+        if "proxycommand" not in real(config, "a"):
+            pytest.skip("this ssh is an older one that mistakes 'ProxyJump none'; update it")
     config.write_text(text)
     for host in hosts:
         compare(config, host)
