@@ -1,0 +1,71 @@
+"""From a board of the inventory to its line: which URL, which owner, started where it is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from labctl.boards.client import LineClient
+from labctl.boards.owner import start
+from labctl.boards.owner.place import OwnerConfig, Place
+from labctl.errors import UnreachableError, UsageError
+from labctl.inventory.model import Board
+from labctl.transport.lines.opening import canonical
+from labctl.transport.lines.settings import LineSettings
+
+
+def line_url(board: Board) -> str:
+    """Return the URL of the line of ``board``; a port of another host becomes ``ssh:HOST:PORT``.
+
+    Raises:
+        UnreachableError: It is a virtual board that does not run.
+        UsageError: The inventory names no line.
+    """
+    if board.line is None:
+        if board.virtual:
+            raise UnreachableError(
+                "the virtual board does not run", thing=board.name,
+                action=f"labctl lab up {board.name}",
+            )  # fmt: skip
+        raise UsageError(
+            "the inventory names no line for it", thing=board.name,
+            action="write 'line:' ('labctl board discover' prints what is plugged in)",
+        )  # fmt: skip
+    if board.host and board.line.startswith("/"):
+        return f"ssh:{board.host}:{board.line}"
+    return board.line
+
+
+def place_of(board: Board) -> Place:
+    """Return the folder of the line of ``board``.
+
+    Raises:
+        UnreachableError: It is a virtual board that does not run.
+        UsageError: The inventory names no line, or one that is none.
+    """
+    return Place(canonical(line_url(board)))
+
+
+def attach(board: Board, settings: LineSettings, inventory: Path | None) -> LineClient:
+    """Attach to the line of ``board``, starting its owner where none runs.
+
+    Args:
+        board: Which one.
+        settings: How bytes are sent on the line, from the board's model.
+        inventory: The inventory file, for a line on another host of it.
+
+    Raises:
+        LabctlError: The line cannot be opened; the class and the message say why.
+    """
+    config = OwnerConfig(
+        board=board.name,
+        url=line_url(board),
+        settings=settings,
+        inventory=str(inventory) if inventory else None,
+        until=board.folder,
+    )
+    return LineClient(place_of(board), config)
+
+
+def detach(board: Board) -> bool:
+    """End the owner of the line of ``board``; return whether one ran."""
+    return board.line is not None and start.stop(place_of(board))
