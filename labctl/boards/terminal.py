@@ -1,4 +1,4 @@
-"""A person at a board's console: raw terminal in, filtered bytes out, an escape key for the rest."""
+"""A person at a console: raw terminal in, filtered bytes out, an escape key for the rest."""
 
 from __future__ import annotations
 
