@@ -1,4 +1,4 @@
-"""From a board of the inventory to its line: the URL, and the owner, started where it is missing."""
+"""From a board of the inventory to its line: which URL, and which owner."""
 
 from __future__ import annotations
 
