@@ -181,7 +181,7 @@ def compare(
     # The line itself may look like a kernel message.
     best = _compare(sent, got, strict=strict, prompt=prompt)
     clean = noise.split(got)[0]
-    if not best[1] or len(clean) == len(got):
+    if len(clean) == len(got):
         return best
     return max(best, _compare(sent, clean, strict=strict, prompt=prompt), key=_better)
 

@@ -44,9 +44,9 @@ class PosixShell(Dialect):
     def fetch(self, marks: Marks, offset: int, count: int | None) -> bytes:
         """Return the line that prints a part of the saved output again."""
         head = "" if count is None else f"|head -c {count}"
-        return _encode(
-            f'_n={marks.tag};tail -c +{offset + 1} $_f{head}>|$_f.p;_p=$_f.p;eval "${{_P?}}"'
-        )
+        # A shell that does not know our words must not let "tail" read its own input.
+        part = f"tail -c +{offset + 1} ${{_f?}}{head}>|$_f.p;_p=$_f.p"
+        return _encode(f'_n={marks.tag};{part};eval "${{_P?}}"')
 
 
 def _prepare(tag: str) -> bytes:
