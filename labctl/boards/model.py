@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labctl import __version__
 from labctl.boards.boot import BootPlan
@@ -25,6 +25,9 @@ from labctl.inventory.diagnostics import Diagnostic, InventoryError, did_you_mea
 from labctl.inventory.model import Board
 from labctl.paths import board_dirs, cache_dir, make_private
 from labctl.transport.lines.settings import LineSettings
+
+if TYPE_CHECKING:
+    pass
 
 # What the software of any board says when it gives up. Sources: kernel/panic.c and
 # arch/*/kernel/traps.c of Linux; common/board_r.c (hang), arch/arm/lib/interrupts_64.c of U-Boot;
@@ -189,8 +192,14 @@ def _words(place: list[int | str], error: Any) -> str:  # noqa: ANN401 - pydanti
     if error["type"] == "extra_forbidden":
         from labctl.boards import schema  # noqa: PLC0415
 
-        tables = {"line": schema.LineEntry, "uboot": schema.UBootEntry, "linux": schema.LinuxEntry}
-        table = tables.get(str(place[0]), schema.BoardFile) if len(place) > 1 else schema.BoardFile
+        tables: dict[str, type[schema.BaseModel]] = {
+            "line": schema.LineEntry,
+            "uboot": schema.UBootEntry,
+            "linux": schema.LinuxEntry,
+        }
+        table: type[schema.BaseModel] = schema.BoardFile
+        if len(place) > 1:
+            table = tables.get(str(place[0]), schema.BoardFile)
         known = list(table.model_fields)
         hint = did_you_mean(str(place[-1]), known) or f"; known here: {', '.join(known)}"
         return f"unknown key '{name}'{hint}"

@@ -115,12 +115,12 @@ def start(
     initrd = machine.folder / "initrd"
     initrd.touch(mode=0o600)  # it holds private keys
     initrd.write_bytes(image.initrd.read_bytes() + newcomer.archive())
-    _run(machine, ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw",
+    run_tool(machine, ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw",
                    "-b", str(image.disk), "disk.qcow2"])  # fmt: skip
     for attempt in range(_PORT_TRIES):
         chosen = port or free_port()
         try:
-            _run(machine, command_line(machine, image, options, accel, chosen))
+            run_tool(machine, command_line(machine, image, options, accel, chosen))
             break
         except LabctlError as error:
             # Another program took the port between our look and QEMU's.
@@ -132,7 +132,12 @@ def start(
     return machine.update(record, port=chosen, process=machine.find_process())
 
 
-def _run(machine: Machine, command: list[str]) -> None:
+def run_tool(machine: Machine, command: list[str]) -> None:
+    """Run a program that starts ``machine`` or makes its disk, in the machine's folder.
+
+    Raises:
+        LabctlError: It failed; the message is its own.
+    """
     try:
         done = subprocess.run(
             command, cwd=machine.folder, stdin=subprocess.DEVNULL, capture_output=True,

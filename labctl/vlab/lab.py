@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,10 @@ from labctl import procs
 from labctl.errors import LabctlError, UsageError
 from labctl.fileio import locked
 from labctl.inventory.endpoints import Endpoint, publish, withdraw
-from labctl.vlab import box, fleet
+from labctl.transport import qmp
+from labctl.vlab import board, box, fleet
+from labctl.vlab.board_image import ensure_board_image
+from labctl.vlab.board_model import VirtualModel
 from labctl.vlab.box import BoxOptions
 from labctl.vlab.image import Image, ensure_image
 from labctl.vlab.programs import BOX_PROGRAMS, FLEET_PROGRAMS, require
@@ -108,6 +111,53 @@ def _finish(machine: Machine, record: MachineRecord, *, timeout_s: float) -> Mac
         record = machine.update(now, ready=True)
         _publish(machine, record)
     return record
+
+
+def boards_up(
+    inventory: Path,
+    models: Mapping[str, VirtualModel],
+    progress: Progress,
+    on_board: Callable[[str], None] | None = None,
+) -> list[Outcome]:
+    """Start virtual boards; those that run already are left alone.
+
+    Args:
+        inventory: The inventory file that the lab belongs to.
+        models: How to run each board, by its name.
+        progress: Gets a line for each step.
+        on_board: Called for each board once it can be reached and before it has power; it switches
+            it on. Without it the board is switched on here.
+
+    Raises:
+        DependencyError: Programs are missing.
+        LabctlError: An image cannot be built.
+    """
+    needs = [board.programs(model) for model in models.values()]
+    require(*(tools for tools, _ in needs), files=[one for _, files in needs for one in files])
+    images = {name: ensure_board_image(model, progress) for name, model in models.items()}
+    chosen = [Machine(inventory, name) for name in models]
+
+    def up_one(machine: Machine) -> Outcome:
+        started = time.monotonic()
+        with locked(machine.lock, what=machine.name):
+            record = machine.read()
+            if machine.state() == "up" and record:
+                publish(machine.inventory, board.endpoint(machine))
+                progress(f"{machine.name}: already up")
+                return Outcome(machine.name, "already up", 0.0, record)
+            withdraw(machine.inventory, machine.name)
+            box.stop(machine)
+            record = board.start(machine, models[machine.name], images[machine.name])
+            publish(machine.inventory, board.endpoint(machine))
+        if on_board is not None:
+            on_board(machine.name)
+        else:
+            qmp.execute(machine.qmp, "cont")
+        seconds = round(time.monotonic() - started, 1)
+        progress(f"{machine.name}: switched on in {seconds:.1f} s, console {machine.console}")
+        return Outcome(machine.name, "started", seconds, record)
+
+    return _each(chosen, up_one)
 
 
 def fleet_up(inventory: Path, count: int, progress: Progress) -> list[Outcome]:
@@ -224,7 +274,7 @@ class MachineStatus:
 
     Attributes:
         name: Its name.
-        kind: ``box`` or ``fleet``.
+        kind: ``box``, ``board`` or ``fleet``.
         state: ``up``, ``starting``, ``crashed`` or ``down``.
         pid: Process id, or None.
         address: ``address:port`` of its sshd, or None.
@@ -243,9 +293,18 @@ class MachineStatus:
     console: str | None = None
 
 
-def status(inventory: Path, expected: Sequence[str] = ()) -> list[MachineStatus]:
-    """Return the state of the lab's machines, and of the ``expected`` boxes that are down."""
+def status(
+    inventory: Path, expected: Sequence[str] = (), boards: Sequence[str] = ()
+) -> list[MachineStatus]:
+    """Return the state of the lab's machines, and of the ``expected`` ones that are down.
+
+    Args:
+        inventory: The inventory file that the lab belongs to.
+        expected: Boxes that there may be.
+        boards: Boards that there may be.
+    """
     lines = {name: MachineStatus(name, "box", "down") for name in expected}
+    lines |= {name: MachineStatus(name, "board", "down") for name in boards}
     for machine in machines(inventory):
         record = machine.read()
         process = machine.find_process()
@@ -258,7 +317,7 @@ def status(inventory: Path, expected: Sequence[str] = ()) -> list[MachineStatus]
             address=f"{record.address}:{record.port}" if record and record.port else None,
             uptime_s=round(procs.uptime_s(process), 1) if process else None,
             accel=record.accel if record else None,
-            console=str(machine.console) if process and kind == "box" else None,
+            console=str(machine.console) if process and kind != "fleet" else None,
         )
     return list(lines.values())
 

@@ -20,6 +20,8 @@ BUILD_PROGRAMS = {
     "mkfs.ext4": "e2fsprogs",
     "busybox": "busybox-static",
 }
+# What the virtual boards that labctl brings along need; a model says so itself (virtual.yaml).
+BOARD_PACKAGES = ("qemu-system-arm", "u-boot-qemu")
 FLEET_PROGRAMS = {
     "unshare": "util-linux",
     "ssh-keygen": "openssh-client",
@@ -47,7 +49,7 @@ def find_program(name: str) -> str | None:
 def packages() -> list[str]:
     """Return the Debian packages that the whole virtual lab needs, sorted."""
     names = {**BOX_PROGRAMS, **BUILD_PROGRAMS, **FLEET_PROGRAMS, **ROOTLESS_PROGRAMS}.values()
-    return sorted({*names, KEYRING_PACKAGE})
+    return sorted({*names, *BOARD_PACKAGES, KEYRING_PACKAGE})
 
 
 def require(*tables: Mapping[str, str], files: Iterable[tuple[str, str]] = ()) -> None:

@@ -32,7 +32,7 @@ class MachineRecord:
 
     Attributes:
         name: Its name.
-        kind: ``box`` (QEMU) or ``fleet`` (namespaces).
+        kind: ``box`` or ``board`` (QEMU), or ``fleet`` (namespaces).
         image: Key of the image that it stands on.
         address: Loopback address of its sshd.
         port: TCP port of its sshd.
