@@ -29,6 +29,9 @@ from labctl.transport.lines.settings import LineSettings
 if TYPE_CHECKING:
     pass
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
 # What the software of any board says when it gives up. Sources: kernel/panic.c and
 # arch/*/kernel/traps.c of Linux; common/board_r.c (hang), arch/arm/lib/interrupts_64.c of U-Boot;
 # ESP-IDF's panic handler.
@@ -192,12 +195,12 @@ def _words(place: list[int | str], error: Any) -> str:  # noqa: ANN401 - pydanti
     if error["type"] == "extra_forbidden":
         from labctl.boards import schema  # noqa: PLC0415
 
-        tables: dict[str, type[schema.BaseModel]] = {
+        tables: dict[str, type[BaseModel]] = {
             "line": schema.LineEntry,
             "uboot": schema.UBootEntry,
             "linux": schema.LinuxEntry,
         }
-        table: type[schema.BaseModel] = schema.BoardFile
+        table: type[BaseModel] = schema.BoardFile
         if len(place) > 1:
             table = tables.get(str(place[0]), schema.BoardFile)
         known = list(table.model_fields)

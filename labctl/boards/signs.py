@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from labctl.boards import noise
 from labctl.boards.channel import Channel
 from labctl.errors import LabctlError
 from labctl.report.sanitize import clean, clean_line
@@ -80,8 +81,11 @@ def last_line(text: bytes) -> bytes:
 
 
 def prompt_at_end(text: bytes, signs: Signs) -> str | None:
-    """Return the name of the prompt that ``text`` ends with, or None."""
-    line = last_line(text)
+    """Return the name of the prompt that ``text`` ends with, or None.
+
+    Kernel messages, in its middle too, are passed over.
+    """
+    line = last_line(noise.split(text)[0])
     for name, pattern in signs.prompts().items():
         match = pattern.match(line)
         if match and not line[match.end() :].strip():
@@ -99,14 +103,18 @@ class Watcher:
         channel: Where the bytes come from.
         signs: What a panic looks like, and the prompts.
         name: The board, for messages.
-        seen: The last bytes, for messages.
+        seen: The last bytes without kernel messages.
+        raw: The last bytes as they came; a panic is a kernel message too.
     """
 
     channel: Channel
     signs: Signs
     name: str
     seen: bytearray = field(default_factory=bytearray)
+    raw: bytearray = field(default_factory=bytearray)
     _new: int = 0
+    _raw_new: int = 0
+    _splitter: noise.NoiseSplitter = field(default_factory=noise.NoiseSplitter)
 
     def wait(
         self,
@@ -148,15 +156,29 @@ class Watcher:
 
     def feed(self, data: bytes) -> None:
         """Take bytes that somebody else read from the channel."""
-        self.seen += data
-        excess = len(self.seen) - _WINDOW
-        if excess > 0:
+        self.raw += data
+        self.seen += self._splitter.feed(data)
+        self._splitter.noise.clear()
+        if (excess := len(self.seen) - _WINDOW) > 0:
             del self.seen[:excess]
             self._new = max(0, self._new - excess)
+        if (excess := len(self.raw) - _WINDOW) > 0:
+            del self.raw[:excess]
+            self._raw_new = max(0, self._raw_new - excess)
+
+    def restart(self, tail: bytes) -> None:
+        """Begin with ``tail`` as what was seen last."""
+        self.seen.clear()
+        self.raw.clear()
+        self._splitter = noise.NoiseSplitter()
+        self._new = self._raw_new = 0
+        self.feed(tail)
+        self.forget()
 
     def forget(self) -> None:
         """Let nothing that was seen so far count."""
         self._new = len(self.seen)
+        self._raw_new = len(self.raw)
 
     def drain(self, *, quiet_s: float, most_s: float) -> bytes:
         """Read until nothing came for ``quiet_s`` seconds, at most ``most_s``; return it."""
@@ -172,17 +194,15 @@ class Watcher:
 
     def last_words(self) -> str:
         """Return the last line that is not empty, cleaned."""
-        for line in reversed(bytes(self.seen).splitlines()):
+        for line in reversed(bytes(self.seen or self.raw).splitlines()):
             if text := clean_line(line, limit=120):
                 return text
         return ""
 
     def _look(self, wanted: Mapping[str, Pattern], *, at_end: bool, panic: bool) -> str | None:
-        text = bytes(self.seen[self._new :])
         if panic:
-            for sign in self.signs.panic:
-                if match := sign.search(text):
-                    self._panicked(text[match.start() :])
+            self._look_for_panic()
+        text = bytes(self.seen[self._new :])
         for start in _line_starts(text):
             for name, pattern in wanted.items():
                 match = pattern.match(text, start)
@@ -192,6 +212,13 @@ class Watcher:
         # Whole lines without a match need not be looked at again.
         self._new += text.rfind(b"\n") + 1
         return None
+
+    def _look_for_panic(self) -> None:
+        text = bytes(self.raw[self._raw_new :])
+        for sign in self.signs.panic:
+            if match := sign.search(text):
+                self._panicked(text[match.start() :])
+        self._raw_new += text.rfind(b"\n") + 1
 
     def _panicked(self, text: bytes) -> None:
         text += self.drain(quiet_s=_PANIC_QUIET_S, most_s=_PANIC_MOST_S)

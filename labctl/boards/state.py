@@ -98,7 +98,7 @@ class Detector:
         Args:
             tail: The last bytes of the record.
         """
-        self.watcher.seen[:] = tail
+        self.watcher.restart(tail)
         fresh = self.watcher.drain(quiet_s=0.05, most_s=_LISTEN_S)
         text = tail + fresh
         guess = _BY_PROMPT.get(prompt_at_end(text, self.signs) or "")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
 
-from labctl.errors import LabctlError
+from labctl.errors import LabctlError, UsageError
 
 if TYPE_CHECKING:
-    from labctl.inventory.model import Inventory
+    from labctl.inventory.model import Board, Inventory
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,6 +62,30 @@ def complete_hosts(ctx: click.Context, param: click.Parameter, incomplete: str) 
         {"@" + word for host in inventory.hosts.values() for word in (*host.tags, *host.groups)}
     )
     return [word for word in words if word.startswith(incomplete)]
+
+
+def complete_boards(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete names of boards; silent when the inventory cannot be read."""
+    try:
+        parent = ctx.find_root()
+        inventory = AppContext(inventory=parent.params.get("inventory")).load_inventory()
+    except (LabctlError, OSError):
+        return []
+    return [name for name in sorted(inventory.boards) if name.startswith(incomplete)]
+
+
+def find_board(inventory: Inventory, name: str) -> Board:
+    """Return the board ``name``.
+
+    Raises:
+        UsageError: There is no such board; names the nearest one.
+    """
+    from labctl.inventory.selection import select_boards
+
+    if name not in inventory.boards:
+        select_boards(inventory, [name])  # its error says what there is
+        raise UsageError("name one board", thing=name)
+    return inventory.boards[name]
 
 
 def print_error(error: LabctlError, *, as_json: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -14,6 +13,7 @@ from labctl.cli.lab_image import image, progress_lines
 from labctl.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from labctl.inventory.model import Inventory
     from labctl.vlab.lab import Outcome
 
 Accel = Literal["auto", "kvm", "tcg"]
@@ -22,7 +22,7 @@ Accel = Literal["auto", "kvm", "tcg"]
 @click.group(
     epilog="""\b
 Examples:
-  labctl lab up                start every virtual box of the inventory
+  labctl lab up                start every virtual box and board of the inventory
   labctl lab up box1           start one, and wait until its sshd answers
   labctl lab shell box1        log in
   labctl lab fleet 20          start twenty light boxes (needs root)
@@ -31,32 +31,42 @@ Examples:
 Exit codes: 0 fine, 1 a machine failed, 2 bad usage or missing programs, 4 busy."""
 )
 def lab() -> None:
-    """Start and stop the virtual lab: real Debian systems on this machine."""
+    """Start and stop the virtual lab: real Debian systems and boards on this machine."""
 
 
-def _boxes(app: AppContext, words: Sequence[str]) -> tuple[Path, list[str]]:
-    """Return the inventory file and the boxes that ``words`` select; no words select all."""
-    from labctl.inventory.selection import select
+def _machines(app: AppContext, words: Sequence[str]) -> tuple[Inventory, list[str], list[str]]:
+    """Return the inventory, and the boxes and boards that ``words`` select; no words select all."""
+    from labctl.inventory.model import Board, FpgaProject
+    from labctl.inventory.selection import select_any
 
     inventory = app.load_inventory()
-    virtual = [host.name for host in inventory.hosts.values() if host.virtual == "box"]
+    virtual = _virtual(inventory)
     if not words:
-        if not virtual:
+        if not any(virtual):
             raise UsageError(
-                "it has no virtual box",
+                "it has nothing virtual",
                 thing=str(inventory.path),
-                action="add a host with 'virtual: box'",
+                action="add a host with 'virtual: box', or a board with 'virtual: true'",
             )
-        return inventory.path, virtual
-    chosen = [host.name for host in select(inventory, words)]
-    real = [name for name in chosen if name not in virtual]
+        return inventory, *virtual
+    chosen = select_any(inventory, words)
+    real = [
+        one.name for one in chosen if isinstance(one, FpgaProject) or one.virtual in (None, False)
+    ]
     if real:
         raise UsageError(
-            "not a virtual box",
+            "not virtual",
             thing=", ".join(real),
-            action=f"the inventory has: {', '.join(virtual) or 'none'}",
+            action=f"the inventory has: {', '.join(virtual[0] + virtual[1]) or 'none'}",
         )
-    return inventory.path, chosen
+    boards = [one.name for one in chosen if isinstance(one, Board)]
+    return inventory, [one.name for one in chosen if one.name not in boards], boards
+
+
+def _virtual(inventory: Inventory) -> tuple[list[str], list[str]]:
+    """Return the names of the virtual boxes and boards."""
+    boxes = [host.name for host in inventory.hosts.values() if host.virtual == "box"]
+    return boxes, [board.name for board in inventory.boards.values() if board.virtual]
 
 
 def _report(outcomes: Sequence[Outcome], as_json: bool, command: str) -> int:
@@ -103,7 +113,8 @@ _SIZE_OPTIONS = (
 @lab.command(
     epilog="""\b
 Examples:
-  labctl lab up                    every virtual box of the inventory
+  labctl lab up                    every virtual box and board of the inventory
+  labctl lab up arm64              a board: U-Boot and Linux on a serial line
   labctl lab up box1 box2
   labctl lab up box1 --memory 2048 --json
 
@@ -120,13 +131,37 @@ Exit codes: 0 all answer, 1 one failed, 2 bad usage or missing programs."""
 def up(
     app: AppContext, names: tuple[str, ...], memory: int, cpus: int, accel: Accel, as_json: bool
 ) -> int:
-    """Start virtual boxes and wait until their sshd answers."""
+    """Start virtual boxes and boards; wait until the boxes' sshd answers."""
     from labctl.vlab import lab as engine
+    from labctl.vlab.board_model import read_virtual
     from labctl.vlab.box import BoxOptions
 
-    path, boxes = _boxes(app, names)
+    inventory, boxes, boards = _machines(app, names)
     options = BoxOptions(memory_mib=memory, cpus=cpus, accel=accel)
-    return _report(engine.up(path, boxes, progress_lines(as_json), options), as_json, "up")
+    say = progress_lines(as_json)
+    outcomes = []
+    if boards:
+        models = {
+            name: read_virtual(inventory.boards[name].model, inventory.path) for name in boards
+        }
+        outcomes += engine.boards_up(
+            inventory.path, models, say, lambda name: _switch_on(app, name)
+        )
+    if boxes:
+        outcomes += engine.up(inventory.path, boxes, say, options)
+    return _report(outcomes, as_json, "up")
+
+
+def _switch_on(app: AppContext, name: str) -> None:
+    """Record the line of a board that has just been started, then give it power.
+
+    The virtual lab knows nothing of consoles; here, where both are known, they are put together.
+    """
+    from labctl.boards.bench import Bench
+
+    inventory = app.load_inventory()  # anew: it holds the line of the running board now
+    with Bench(inventory.boards[name], inventory.path) as bench:
+        bench.switch("on")
 
 
 @lab.command(
@@ -149,7 +184,25 @@ def down(app: AppContext, names: tuple[str, ...], as_json: bool) -> int:
 
     # Only its place is needed: a lab can be stopped while its inventory has mistakes.
     path = find_inventory(app.inventory)
-    return _report(engine.down(path, names, progress_lines(as_json)), as_json, "down")
+    outcomes = engine.down(path, names, progress_lines(as_json))
+    _end_owners()
+    return _report(outcomes, as_json, "down")
+
+
+def _end_owners() -> None:
+    """End the owners of the lines of virtual boards that have gone, without waiting for them."""
+    from pathlib import Path
+
+    from labctl.boards.owner import start
+    from labctl.boards.owner.place import lines_dir
+
+    for place in start.running(lines_dir()):
+        try:
+            until = place.read_config().until
+        except ValueError:
+            continue
+        if until is not None and not Path(until).exists():
+            start.stop(place)
 
 
 @lab.command(
@@ -171,8 +224,7 @@ def status(app: AppContext, as_json: bool) -> int:
     from labctl.vlab import lab as engine
 
     inventory = app.load_inventory()
-    virtual = [host.name for host in inventory.hosts.values() if host.virtual == "box"]
-    machines = engine.status(inventory.path, virtual)
+    machines = engine.status(inventory.path, *_virtual(inventory))
     if as_json:
         data = {"inventory": str(inventory.path), "machines": [asdict(one) for one in machines]}
         click.echo(document("lab-status", 1, data))

@@ -22,6 +22,8 @@ COMMANDS = {
     "setup": ("labctl.cli.setup", "setup", "Make Debian boxes right over SSH, or this machine."),
     "inventory": ("labctl.cli.inventory", "inventory", "Check, show and import the inventory."),
     "lab": ("labctl.cli.lab", "lab", "Start and stop the virtual lab."),
+    "console": ("labctl.cli.console", "console", "Look at a board's serial console, and type."),
+    "board": ("labctl.cli.board", "board", "Boot boards, run commands on them, switch them."),
     "completion": ("labctl.cli.completion", "completion", "Print shell completion code."),
 }
 
@@ -30,6 +32,8 @@ Examples:
   labctl lab up box1                start a virtual Debian box
   labctl setup box1 --check         show what set-up would change on it
   labctl setup box1                 show it, ask, do it
+  labctl lab up arm64               start a virtual board
+  labctl board run arm64 'uname -a' run a command on it, over its serial line
   labctl inventory check            find every mistake in inventory.yaml
 
 Exit codes: 0 fine, 1 not fine, 2 bad usage or inventory, 3 not reachable,

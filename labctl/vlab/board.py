@@ -28,6 +28,7 @@ def programs(model: VirtualModel) -> tuple[dict[str, str], list[tuple[str, str]]
         "qemu-img": "qemu-utils",
         "mkfs.ext4": "e2fsprogs",
         "dpkg-deb": "dpkg",
+        "depmod": "kmod",
     }
     return tools, [(model.firmware, model.firmware_package)]
 

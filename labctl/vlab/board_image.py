@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import struct
 import subprocess
@@ -150,6 +149,8 @@ def _build(model: VirtualModel, target: Path, progress: Progress) -> None:
             raise LabctlError("the package holds no kernel", thing=model.kernel)
         shutil.copyfile(kernel, boot / "vmlinuz")
         release = kernel.name.removeprefix("vmlinuz-")
+        # A package that was not installed has no list of what its modules need.
+        _run(["depmod", "-b", str(root), release], work, tool_environment())
         (boot / "initrd").write_bytes(_ram_disk(root, release, model))
         (boot / "extlinux/extlinux.conf").write_text(_EXTLINUX.format(console=model.console))
         _make_disk(work / "disk.img", boot)
@@ -179,7 +180,7 @@ def _unpacked(model: VirtualModel, work: Path) -> Path:
         f'APT::Architectures {{ "{model.architecture}"; }};\n'
         'APT::Install-Recommends "false";\nAcquire::Languages "none";\n'
         # The downloads are checked against signed lists whoever writes them to disk.
-        f'APT::Sandbox::User "";\n' + hostapt.proxy_config(hostapt.proxies(), for_qemu=False)
+        'APT::Sandbox::User "";\n' + hostapt.proxy_config(hostapt.proxies(), for_qemu=False)
     )
     environment = {**tool_environment(), "APT_CONFIG": str(config)}
     _run(["apt-get", "-q", "update"], apt, environment)
@@ -256,5 +257,5 @@ def _make_disk(disk: Path, boot: Path) -> None:
         ["mkfs.ext4", "-q", "-F", "-L", "boot", "-O", features, "-E",
          f"offset={offset},root_owner=0:0", "-d", str(boot), str(disk),
          f"{(sectors * _SECTOR - offset) >> 10}k"],
-        disk.parent, {**os.environ, **tool_environment()},
+        disk.parent, tool_environment(),
     )  # fmt: skip

@@ -1,4 +1,6 @@
-"""Switching boards on and off. A back end is a module with two functions and a table of its keys:
+"""Switching boards on and off.
+
+A back end is a module with two functions and a table of its keys:
 
 ``KEYS``: name of each key of ``power:`` in the inventory -> (type, whether it must be there);
 ``get(config, *, deadline_s) -> bool | None``: whether it is on, None where that cannot be known;

@@ -80,7 +80,8 @@ class Power:
 
     def get(self) -> bool | None:
         """Tell whether the board has power; None where that cannot be known."""
-        return self._call(self._back_end.get)
+        state: bool | None = self._call(self._back_end.get)
+        return state
 
     def set(self, on: bool) -> None:
         """Switch the board, and look whether it is so where that can be known.
