@@ -3,7 +3,7 @@
 Evaluated here, not with paramiko's parser, because that one knows no Include, and an Include
 inside a Host block cannot be expanded beforehand: its own Host blocks hold only where the outer
 one holds. The tests compare the results with ``ssh -G``.
-Source: ssh_config(5) and readconf.c of OpenSSH 9.2.
+Source: ssh_config(5) and readconf.c of OpenSSH 9.2 and, where they differ, 10.3.
 """
 
 from __future__ import annotations
@@ -69,8 +69,11 @@ class Options:
             MatchError: A quote is not closed.
         """
         if keyword in _RAW:
+            # parse_jump() ends the value at a comment; a command keeps it, for its shell.
+            rest = rest.partition("#")[0].rstrip() if keyword == "proxyjump" else rest
             # Of ProxyCommand and ProxyJump the first one decides for both, except that
-            # "ProxyJump none" leaves a later ProxyCommand its say.
+            # "ProxyJump none" leaves a later ProxyCommand its say (OpenSSH 10.3, and Debian's
+            # 9.2p1-2+deb12u10; before, it decided too).
             jump = self.values.get("proxyjump", "none").lower()
             if not (keyword == "proxycommand" and jump != "none") and not (
                 keyword == "proxyjump" and "proxycommand" in self.values

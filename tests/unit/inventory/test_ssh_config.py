@@ -61,11 +61,15 @@ CONFIGS = {
         " ProxyJump gate\n",
         ["a", "b"],
     ),
-    "no jump but a command": (
-        "Host a\n ProxyJump none\nHost b\n ProxyCommand none\n ProxyJump x\nHost *\n"
-        " ProxyCommand nc %h\n",
-        ["a", "b", "c"],
+    "no command, so no jump either": (
+        "Host b\n ProxyCommand none\n ProxyJump x\nHost *\n ProxyCommand nc %h\n",
+        ["b", "c"],
     ),
+    "no jump decides against later jumps": (
+        "Host a\n ProxyJump none\nHost *\n ProxyJump x\n",
+        ["a", "b"],
+    ),
+    "comment after a jump": ("Host a\n ProxyJump me@gate:22,b # why\n", ["a"]),
     "match final in a block that does not hold": (
         "Host z\n User x\nMatch host z final\n User y\nHost b.y\n Port 5\nHost a\n HostName b.y\n",
         ["a", "z"],
@@ -167,6 +171,26 @@ def test_same_as_ssh(title: str, tmp_path: Path) -> None:
     config.write_text(text)
     for host in hosts:
         compare(config, host)
+
+
+@needs_ssh
+@pytest.mark.parametrize("spelling", ["none", "NONE"])
+def test_no_jump_leaves_a_later_command_its_say(tmp_path: Path, spelling: str) -> None:
+    """As OpenSSH since 10.3, and 9.2p1-2+deb12u10, which carries the change.
+
+    Older ones count ``ProxyJump none`` as the decision against a ProxyCommand, too. Theirs is the
+    only other answer that this test knows; anything else says that our reading is wrong.
+    """
+    config = tmp_path / "config"
+    config.write_text(
+        f"Host a\n ProxyJump {spelling}\nHost *\n ProxyCommand nc %h\nHost *\n ProxyJump y\n"
+    )
+    found = SshConfig(config, system_file=None).lookup(["a"], user="me")
+    assert found.get("proxycommand") == "nc %h"
+    assert (found.get("proxyjump") or "").lower() == "none"
+    theirs = real(config, "a")
+    assert theirs.get("proxyjump") is None
+    assert theirs.get("proxycommand") in (["nc %h"], None)
 
 
 @needs_ssh
