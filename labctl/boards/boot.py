@@ -119,6 +119,10 @@ class Booter:
         self._say("restarting it")
         self._watcher.forget()
         self._restart()
+        # What it said before may still be on its way; its banner is the beginning.
+        banner = {f"banner {at}": sign for at, sign in enumerate(self._signs.rom)}
+        if banner:
+            self._watcher.wait(banner, timeout_s=self._plan.uboot_timeout_s)
 
     def _stop_countdown(self) -> None:
         """Send the stop keys from the countdown on, until the prompt proves itself."""

@@ -7,6 +7,7 @@ that arrived damaged is printed again, and never returned.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import time
@@ -31,6 +32,7 @@ _SMALL = 64
 _QUIET_S = 0.5
 _GRACE_S = 1.0
 _CTRL_C = b"\x03"
+_MD5_DIGITS = 32
 
 
 class DamagedError(LabctlError):
@@ -244,7 +246,7 @@ class Session:
         live: Callable[[bytes], None] | None,
     ) -> _Answer | None:
         """Read until the end mark of ``marks``; None where the answer got lost."""
-        frame = _Frame(marks, live, self._limit)
+        frame = _Frame(marks, live, self._limit, own_newline=self.dialect.saves_output)
         frame.feed(came)
         warned_at: float | None = None
         while frame.answer is None and not frame.damaged:
@@ -308,7 +310,7 @@ class Session:
 
         The shell says with each fetch which command it ran last.
         """
-        votes: list[tuple[int | None, int | None, int | None]] = []
+        votes: list[tuple[int | None, str | None, int | None]] = []
         fetches = 0
         while fetches < _LOOKS:
             fetches += 1
@@ -363,7 +365,7 @@ class Session:
             else:
                 wanted.append((begin, end))
         body = b"".join(parts)
-        if cksum(body) != whole.crc:
+        if whole.crc is None or not _fits(body, whole.crc):
             raise DamagedError("its parts do not fit the checksum of the whole", thing=self._name)
         return replace(whole, body=body, checked=True), fetches
 
@@ -373,7 +375,7 @@ class _Answer:
     body: bytes
     status: int | None
     ran: str | None
-    crc: int | None
+    crc: str | None
     size: int | None
     checked: bool
 
@@ -381,15 +383,24 @@ class _Answer:
 class _Frame:
     """Collects one answer from the stream."""
 
-    def __init__(self, marks: Marks, live: Callable[[bytes], None] | None, limit: int) -> None:
+    def __init__(
+        self,
+        marks: Marks,
+        live: Callable[[bytes], None] | None,
+        limit: int,
+        *,
+        own_newline: bool,
+    ) -> None:
         # The exit code stands there twice: no checksum is over it.
         self._end = re.compile(
-            re.escape(marks.end) + rb" (\d+)(?: (t\w*))?(?: (\d+) (\d+))? +(\1) *\r*\n"
+            re.escape(marks.end) + rb" (\d+)(?: (t\w*))?(?: ([0-9a-f]+) (\d+))? +(\1) *\r*\n"
         )
         self._begin = marks.begin
         self._end_mark = marks.end
         self._live = live
         self._limit = limit
+        # The dialect puts a newline before the end mark.
+        self._own_newline = own_newline
         self._raw = bytearray()
         self._clean = bytearray()
         self._splitter = noise.NoiseSplitter()
@@ -440,8 +451,11 @@ class _Frame:
         if match.group(3) is None:
             if clean is None:
                 return None
-            return _Answer(_plain(clean), status, ran, None, None, checked=False)
-        crc, size = int(match.group(3)), int(match.group(4))
+            body = _plain(clean)
+            if self._own_newline:
+                body = body.removesuffix(b"\n")
+            return _Answer(body, status, ran, None, None, checked=False)
+        crc, size = match.group(3).decode(), int(match.group(4))
         raw = bytes(self._raw)
         # What looks like kernel messages may be what was asked for (dmesg): whole first.
         whole = self._body(raw, raw.rfind(self._end_mark))
@@ -450,7 +464,7 @@ class _Frame:
                 # The newline before the end mark is ours.
                 exact = body[:-1] if body.endswith(b"\n") else body
                 exact = exact[:-1] if len(exact) == size + 1 and exact.endswith(b"\r") else exact
-                if len(exact) == size and cksum(exact) == crc:
+                if len(exact) == size and _fits(exact, crc):
                     if candidate is whole and whole != clean:
                         self._splitter.noise.clear()
                     return _Answer(exact, status, ran, crc, size, checked=True)
@@ -476,9 +490,20 @@ class _Frame:
         mark = self._clean.find(self._end_mark, self._shown)
         if mark >= 0:
             stop = mark
+        if self._own_newline:
+            # The last newline may be the one before the mark.
+            end = self._clean[:stop]
+            stop -= 2 if end.endswith(b"\r\n") else int(end.endswith(b"\n"))
         if stop > self._shown:
             self._live(_plain(bytes(self._clean[self._shown : stop])))
             self._shown = stop
+
+
+def _fits(data: bytes, checksum: str) -> bool:
+    """Tell whether ``checksum`` is the one of ``data``: MD5 in hexadecimal, or that of cksum."""
+    if len(checksum) == _MD5_DIGITS:
+        return hashlib.md5(data, usedforsecurity=False).hexdigest() == checksum
+    return checksum == str(cksum(data))
 
 
 def _plain(data: bytes) -> bytes:

@@ -73,11 +73,19 @@ class Signs:
         return {name: pattern for name, pattern in named.items() if pattern is not None}
 
 
+_ESCAPES = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")
+
+
+def _visible(text: bytes) -> bytes:
+    """Return ``text`` without what a line editor asks of a terminal (CSI 6n), and blanks."""
+    return _ESCAPES.sub(b"", text).strip()
+
+
 def last_line(text: bytes) -> bytes:
     """Return the line that has no newline yet, without what a terminal would have erased."""
     line = text.rpartition(b"\n")[2]
     line = line.rpartition(b"\r")[2] or line.rstrip(b"\r")
-    return re.sub(rb"\x1b\[[0-?]*[ -/]*[@-~]", b"", line)
+    return _ESCAPES.sub(b"", line)
 
 
 def prompt_at_end(text: bytes, signs: Signs) -> str | None:
@@ -206,8 +214,8 @@ class Watcher:
         for start in _line_starts(text):
             for name, pattern in wanted.items():
                 match = pattern.match(text, start)
-                if match and (not at_end or not text[match.end() :].strip()):
-                    self._new = len(self.seen)
+                if match and (not at_end or not _visible(text[match.end() :])):
+                    self._new += match.end()
                     return name
         # Whole lines without a match need not be looked at again.
         self._new += text.rfind(b"\n") + 1

@@ -71,7 +71,7 @@ route add default gw "$router"
 echo "nameserver $dns" > /etc/resolv.conf
 [ -z "$hostname" ] || hostname "$hostname"
 """
-_PROFILE = "export PS1='\\u@\\h:\\w\\$ '\n"
+_PROFILE = "export PS1='root@\\h:\\w\\$ '\n"
 _EXTLINUX = """\
 default linux
 timeout 1

@@ -59,10 +59,10 @@ def _prepare(tag: str) -> bytes:
     cut = len(tag) // 2
     begin = r'printf "@B%s\n" $_n;'
     # Which command ran last, and its exit code twice: no checksum is over them.
-    end = r'printf "\n@E%s %s %s %s %s\n" $_n $_s "$_q" "$(cksum<$_p 2>/dev/null)" $_s'
+    end = r'printf "\n@E%s %s %s %s %s\n" $_n $_s "$_q" "$(_k $_p)" $_s'
     # The exit code of the last command is restored before, as a person who types would have it.
-    # Its input is empty: a command that reads would eat the next line. cksum may be missing: then
-    # only the exit code stands behind the answer.
+    # Its input is empty: a command that reads would eat the next line. Where no checksum
+    # can be had, only the exit code stands behind the answer.
     saved = (
         f'_q=$_n;{begin}{{ _r;command eval "$_c";}}>|$_f 2>&1 </dev/null;_s=$?;_p=$_f;cat $_p;{end}'
     )
@@ -78,6 +78,9 @@ def _prepare(tag: str) -> bytes:
         "unset HISTFILE",
         "_s=0 _q=t",
         "_r(){ return $_s;}",
+        # Not every busybox has cksum.
+        "_k(){ cksum<$1 2>/dev/null||{ command -v md5sum>/dev/null&&"
+        "echo $(md5sum<$1|head -c 32) $(wc -c<$1);};}",
         'for _f in /run /dev/shm /tmp "$HOME";do [ -w "$_f" ]&&break;done',
         "_f=$_f/.labctl.$$",
         # Nobody else reads what a command printed.
