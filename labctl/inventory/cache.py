@@ -1,24 +1,20 @@
 """The last good reading of each inventory file, so that commands need not check it again.
 
-Checking takes a quarter of a second, nearly all of it to import the validator; a command should
-not pay that for a file that it found right a moment ago. An entry counts only for the same text,
-the same place, the same home folder (``~``) and the same version of this room's code; anything
-else, or a damaged entry, is as good as none. It holds nothing that the file itself does not.
+An entry counts only for the same text, the same place, the same home folder (``~``) and the same
+version of this room's code; see `labctl.inventory.kept`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 from labctl import __version__
-from labctl.fileio import write_atomic
+from labctl.inventory.kept import keep_reading, key_of, recall_reading
 from labctl.inventory.model import Board, FpgaProject, Host, Inventory
 from labctl.inventory.virtual import Static
-from labctl.paths import cache_dir, make_private
+
+_ROOM = "inventories"
 
 
 def recall(path: Path, text: str) -> Static | None:
@@ -28,34 +24,21 @@ def recall(path: Path, text: str) -> Static | None:
         path: The inventory file, absolute.
         text: Its present content.
     """
+    kept = recall_reading(_ROOM, str(path), _key(path, text))
     try:
-        kept = json.loads(_place(path).read_text(encoding="utf-8"))
-        return _decode(path, kept["static"]) if kept["key"] == _key(path, text) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None if kept is None else _decode(path, kept)
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def keep(path: Path, text: str, static: Static) -> None:
     """Keep ``static`` for the next time; a cache that cannot be written is no reason to fail."""
-    content = json.dumps({"key": _key(path, text), "static": _encode(static)})
-    with contextlib.suppress(OSError):
-        make_private(_place(path).parent)
-        write_atomic(_place(path), content)
-
-
-def _place(path: Path) -> Path:
-    name = hashlib.sha256(str(path).encode(errors="surrogateescape")).hexdigest()[:16]
-    return cache_dir() / "inventories" / f"{name}.json"
+    keep_reading(_ROOM, str(path), _key(path, text), _encode(static))
 
 
 def _key(path: Path, text: str) -> str:
-    # The code's own files stand for its version while it is being worked on.
-    code = [
-        (one.name, one.stat().st_mtime_ns, one.stat().st_size)
-        for one in sorted(Path(__file__).parent.glob("*.py"))
-    ]
-    facts = repr((__version__, code, str(path), str(Path.home()), text))
-    return hashlib.sha256(facts.encode(errors="surrogateescape")).hexdigest()
+    code = Path(__file__).parent.glob("*.py")
+    return key_of(__version__, str(path), str(Path.home()), text, code=code)
 
 
 def _encode(static: Static) -> dict[str, Any]:

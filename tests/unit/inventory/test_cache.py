@@ -93,7 +93,7 @@ def test_damaged_entry_is_passed_over(
     path = entry(home)
     if damage == "KEY":
         key = path.read_text().split('"')[3]
-        damage = f'{{"key": "{key}", "static": {{"hosts": [{{"bad": 1}}]}}}}'
+        damage = f'{{"key": "{key}", "data": {{"hosts": [{{"bad": 1}}]}}}}'
     path.write_text(damage)
     assert load(LAB) == first
     assert len(checked) == 2
