@@ -7,7 +7,6 @@ that arrived damaged is printed again, and never returned.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 import time
@@ -16,8 +15,8 @@ from dataclasses import dataclass, replace
 
 from labctl.boards import noise, sender
 from labctl.boards.channel import Channel
-from labctl.boards.cksum import cksum
 from labctl.boards.dialects.base import Dialect, Marks
+from labctl.boards.frame import Answer, Frame, fits
 from labctl.boards.sender import SenderProfile
 from labctl.boards.signs import BoardPanicError, Signs, prompt_at_end
 from labctl.errors import LabctlError
@@ -32,7 +31,6 @@ _SMALL = 64
 _QUIET_S = 0.5
 _GRACE_S = 1.0
 _CTRL_C = b"\x03"
-_MD5_DIGITS = 32
 
 
 class DamagedError(LabctlError):
@@ -116,11 +114,11 @@ class Session:
         """Tell whether this kind of shell answers within ``timeout`` seconds; prepares it."""
         self._count += 1
         tag = f"{self._word}{self._count}"
-        deadline = time.monotonic() + timeout
         try:
             came = self._type(self.dialect.probe(tag), echo_s=min(timeout, 1.0), strict=False)
         except sender.SendError:
             return False
+        deadline = time.monotonic() + timeout
         pattern = re.compile(rb"(?:^|[\r\n])@P" + tag.encode() + rb"\r*\n")
         while not pattern.search(noise.split(came)[0]):
             left = deadline - time.monotonic()
@@ -184,7 +182,7 @@ class Session:
         live: Callable[[bytes], None] | None,
         *,
         idempotent: bool,
-    ) -> tuple[_Answer, int]:
+    ) -> tuple[Answer, int]:
         """Return the answer to ``command`` and how often its output was fetched again."""
         for _ in range(_TRIES):
             answer = self._ask(command, deadline, live)
@@ -210,7 +208,7 @@ class Session:
 
     def _ask(
         self, command: str, deadline: float, live: Callable[[bytes], None] | None
-    ) -> _Answer | None:
+    ) -> Answer | None:
         """Send the command and return its answer, None if it got lost."""
         self._asked = marks = self._marks()
         lines = self.dialect.frame(command, marks, live=live is not None)
@@ -244,9 +242,9 @@ class Session:
         came: bytes,
         deadline: float,
         live: Callable[[bytes], None] | None,
-    ) -> _Answer | None:
+    ) -> Answer | None:
         """Read until the end mark of ``marks``; None where the answer got lost."""
-        frame = _Frame(marks, live, self._limit, own_newline=self.dialect.saves_output)
+        frame = Frame(marks, live, self._limit, own_newline=self.dialect.saves_output)
         frame.feed(came)
         warned_at: float | None = None
         while frame.answer is None and not frame.damaged:
@@ -292,7 +290,7 @@ class Session:
             action=f"look with 'labctl console log {self._name} --since 1m'",
         )  # fmt: skip
 
-    def _give_up(self, frame: _Frame) -> None:
+    def _give_up(self, frame: Frame) -> None:
         self.channel.write(_CTRL_C)
         self._prepared = False
         from labctl.report.sanitize import clean_line  # noqa: PLC0415
@@ -305,7 +303,7 @@ class Session:
 
     # -- damage ------------------------------------------------------------------------------
 
-    def _saved(self, asked: Marks, deadline: float) -> tuple[_Answer | None, int]:
+    def _saved(self, asked: Marks, deadline: float) -> tuple[Answer | None, int]:
         """Return the saved answer to ``asked``, or None if the shell did not run it; and the tries.
 
         The shell says with each fetch which command it ran last.
@@ -335,13 +333,13 @@ class Session:
             action="the line loses bytes: check its rate and cable",
         )
 
-    def _fetch(self, begin: int, count: int | None, deadline: float) -> _Answer | None:
+    def _fetch(self, begin: int, count: int | None, deadline: float) -> Answer | None:
         marks = self._marks()
         line = self.dialect.fetch(marks, begin, count)
         came = self._type(line, echo_s=2.0, strict=True)
         return self._await(marks, came, deadline, None)
 
-    def _fetch_parts(self, whole: _Answer, fetches: int, deadline: float) -> tuple[_Answer, int]:
+    def _fetch_parts(self, whole: Answer, fetches: int, deadline: float) -> tuple[Answer, int]:
         """Print the saved output again, in ever smaller parts, until each fits its checksum."""
         assert whole.size is not None
         parts: list[bytes] = []
@@ -365,147 +363,6 @@ class Session:
             else:
                 wanted.append((begin, end))
         body = b"".join(parts)
-        if whole.crc is None or not _fits(body, whole.crc):
+        if whole.crc is None or not fits(body, whole.crc):
             raise DamagedError("its parts do not fit the checksum of the whole", thing=self._name)
         return replace(whole, body=body, checked=True), fetches
-
-
-@dataclass(frozen=True)
-class _Answer:
-    body: bytes
-    status: int | None
-    ran: str | None
-    crc: str | None
-    size: int | None
-    checked: bool
-
-
-class _Frame:
-    """Collects one answer from the stream."""
-
-    def __init__(
-        self,
-        marks: Marks,
-        live: Callable[[bytes], None] | None,
-        limit: int,
-        *,
-        own_newline: bool,
-    ) -> None:
-        # The exit code stands there twice: no checksum is over it.
-        self._end = re.compile(
-            re.escape(marks.end) + rb" (\d+)(?: (t\w*))?(?: ([0-9a-f]+) (\d+))? +(\1) *\r*\n"
-        )
-        self._begin = marks.begin
-        self._end_mark = marks.end
-        self._live = live
-        self._limit = limit
-        # The dialect puts a newline before the end mark.
-        self._own_newline = own_newline
-        self._raw = bytearray()
-        self._clean = bytearray()
-        self._splitter = noise.NoiseSplitter()
-        self._looked = 0
-        self._shown: int | None = None
-        self.answer: _Answer | None = None
-        self.damaged = False
-
-    @property
-    def noise(self) -> list[bytes]:
-        """Kernel messages in between; none where they are part of the answer itself."""
-        return self._splitter.noise
-
-    @property
-    def begun(self) -> bool:
-        """Whether the begin mark was seen."""
-        return self._begin in self._clean or self._begin in self._raw
-
-    @property
-    def recent(self) -> bytes:
-        """The last bytes that came."""
-        return bytes(self._raw[-4096:])
-
-    @property
-    def too_long(self) -> bool:
-        """Whether more came than an answer may have."""
-        return len(self._raw) > self._limit
-
-    def feed(self, data: bytes) -> None:
-        """Take bytes; sets `answer` when they complete it."""
-        self._raw += data
-        self._clean += self._splitter.feed(data)
-        if self._live:
-            self._show()
-        # The mark may have come in part.
-        start = max(0, self._looked - 128)
-        match = self._end.search(self._clean, start)
-        self._looked = len(self._clean)
-        if match:
-            self.answer = self._compose(match)
-            self.damaged = self.answer is None
-
-    def _compose(self, match: re.Match[bytes]) -> _Answer | None:
-        """Return the answer that the end mark completes; None if its beginning was lost."""
-        status = int(match.group(1))
-        ran = match.group(2).decode() if match.group(2) else None
-        clean = self._body(bytes(self._clean), match.start())
-        if match.group(3) is None:
-            if clean is None:
-                return None
-            body = _plain(clean)
-            if self._own_newline:
-                body = body.removesuffix(b"\n")
-            return _Answer(body, status, ran, None, None, checked=False)
-        crc, size = match.group(3).decode(), int(match.group(4))
-        raw = bytes(self._raw)
-        # What looks like kernel messages may be what was asked for (dmesg): whole first.
-        whole = self._body(raw, raw.rfind(self._end_mark))
-        for candidate in (whole, clean):
-            for body in (_plain(candidate), candidate) if candidate is not None else ():
-                # The newline before the end mark is ours.
-                exact = body[:-1] if body.endswith(b"\n") else body
-                exact = exact[:-1] if len(exact) == size + 1 and exact.endswith(b"\r") else exact
-                if len(exact) == size and _fits(exact, crc):
-                    if candidate is whole and whole != clean:
-                        self._splitter.noise.clear()
-                    return _Answer(exact, status, ran, crc, size, checked=True)
-        return _Answer(_plain(clean or b""), status, ran, crc, size, checked=False)
-
-    def _body(self, text: bytes, end: int) -> bytes | None:
-        begin = text.find(self._begin)
-        if begin < 0 or end < 0:
-            return None
-        start = text.find(b"\n", begin)
-        return text[start + 1 : end] if 0 <= start < end else None
-
-    def _show(self) -> None:
-        """Pass on whole lines, so that no part of the end mark is shown."""
-        assert self._live is not None
-        if self._shown is None:
-            begin = self._clean.find(self._begin)
-            start = self._clean.find(b"\n", begin) if begin >= 0 else -1
-            if start < 0:
-                return
-            self._shown = start + 1
-        stop = self._clean.rfind(b"\n") + 1
-        mark = self._clean.find(self._end_mark, self._shown)
-        if mark >= 0:
-            stop = mark
-        if self._own_newline:
-            # The last newline may be the one before the mark.
-            end = self._clean[:stop]
-            stop -= 2 if end.endswith(b"\r\n") else int(end.endswith(b"\n"))
-        if stop > self._shown:
-            self._live(_plain(bytes(self._clean[self._shown : stop])))
-            self._shown = stop
-
-
-def _fits(data: bytes, checksum: str) -> bool:
-    """Tell whether ``checksum`` is the one of ``data``: MD5 in hexadecimal, or that of cksum."""
-    if len(checksum) == _MD5_DIGITS:
-        return hashlib.md5(data, usedforsecurity=False).hexdigest() == checksum
-    return checksum == str(cksum(data))
-
-
-def _plain(data: bytes) -> bytes:
-    """Undo what the tty does to newlines (ONLCR, termios(3))."""
-    return data.replace(b"\r\n", b"\n")

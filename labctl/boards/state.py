@@ -13,7 +13,7 @@ from typing import Protocol
 from labctl.boards.channel import Channel
 from labctl.boards.signs import NotSeenError, Signs, Watcher, prompt_at_end
 
-_PROBE_S = 2.0
+_PROBE_S = 5.0
 _LISTEN_S = 0.3
 # A comment in every shell that we know, and harmless to most of what reads a line. An empty line
 # would make U-Boot repeat its last command.
@@ -141,7 +141,7 @@ class Detector:
     def _provoke(self, text: bytes) -> Finding:
         self.watcher.forget()
         self.channel.write(HARMLESS)
-        answer = self.watcher.drain(quiet_s=0.3, most_s=_PROBE_S)
+        answer = self.watcher.drain(quiet_s=0.5, most_s=_PROBE_S)
         name = prompt_at_end(answer, self.signs)
         if name == "password":
             # "#" was taken for a login name: leave the question, the prompt comes again.
