@@ -136,10 +136,10 @@ def pexpect_noise() -> tuple[int, int]:
             try:
                 child.sendline(f"seq {number} {number + 24}; (exit {number})")
                 child.expect_exact(PROMPT, timeout=3)
-                output = child.before.partition(b"\r\n")[2].replace(b"\r\n", b"\n")
+                output = (child.before or b"").partition(b"\r\n")[2].replace(b"\r\n", b"\n")
                 child.sendline("echo $?")
                 child.expect_exact(PROMPT, timeout=3)
-                code = child.before.partition(b"\r\n")[2].strip()
+                code = (child.before or b"").partition(b"\r\n")[2].strip()
             except pexpect.ExceptionPexpect:
                 continue
             fine = output == wanted(number) and code == str(number).encode()

@@ -14,6 +14,7 @@ from labctl.boards.state import Detector, Finding, State
 from labctl.errors import LabctlError
 
 _STOP_EVERY_S = 0.2
+_COUNTING_S = 3.0
 _LOGIN_TRIES = 3
 _PROBE_S = 5.0
 _CTRL_C = b"\x03"
@@ -105,8 +106,14 @@ class Booter:
         self._say(f"it is: {finding.state}")
         if finding.state is State.UBOOT and not force:
             return
-        if finding.state is not State.COUNTING or force:
-            self._restart_board(finding)
+        if finding.state is State.COUNTING and not force:
+            try:
+                self._stop_countdown(counting=True)
+                return
+            except NotSeenError:
+                # It had counted to its end before we could type.
+                self._say("too late to stop it")
+        self._restart_board(finding)
         self._stop_countdown()
 
     def _restart_board(self, finding: Finding) -> None:
@@ -124,15 +131,20 @@ class Booter:
         if banner:
             self._watcher.wait(banner, timeout_s=self._plan.uboot_timeout_s)
 
-    def _stop_countdown(self) -> None:
-        """Send the stop keys from the countdown on, until the prompt proves itself."""
+    def _stop_countdown(self, *, counting: bool = False) -> None:
+        """Send the stop keys from the countdown on, until the prompt proves itself.
+
+        Args:
+            counting: It is counting already; a few seconds tell whether it can be stopped.
+        """
         assert self._signs.uboot_prompt is not None
         prompt = {"prompt": self._signs.uboot_prompt}
-        deadline = time.monotonic() + self._plan.uboot_timeout_s
+        patience_s = _COUNTING_S if counting else self._plan.uboot_timeout_s
+        deadline = time.monotonic() + patience_s
         wanted = dict(prompt)
         if self._signs.autoboot is not None:
             wanted["countdown"] = self._signs.autoboot
-        seen = self._watcher.wait(wanted, timeout_s=self._plan.uboot_timeout_s)
+        seen = "countdown" if counting else self._watcher.wait(wanted, timeout_s=patience_s)
         while seen != "prompt":
             # Only while it counts: a key that is typed earlier may be lost, later it may boot.
             self._detector.channel.write(self._plan.stop_keys)
