@@ -109,10 +109,11 @@ class Booter:
         if finding.state is State.COUNTING and not force:
             try:
                 self._stop_countdown(counting=True)
-                return
             except NotSeenError:
                 # It had counted to its end before we could type.
                 self._say("too late to stop it")
+            else:
+                return
         self._restart_board(finding)
         self._stop_countdown()
 

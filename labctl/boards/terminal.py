@@ -73,8 +73,9 @@ class Console:
                 action="add --watch to read along, or use 'labctl board run'",
             )  # fmt: skip
         self._client.acquire("console", idle_s=IDLE_S)
-        self._say(f"console of {self._client.name}; Ctrl-] then q leaves, ? shows more")
         with raw_mode(self._keyboard):
+            # After raw mode, which throws away what was typed before it.
+            self._say(f"console of {self._client.name}; Ctrl-] then q leaves, ? shows more")
             self._client.follow(begin)
             while self._turn():
                 pass

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import time
@@ -109,7 +110,8 @@ def _read_until(descriptor: int, wanted: bytes) -> bytes:
     seen = b""
     deadline = time.monotonic() + 30
     while wanted not in seen:
-        assert time.monotonic() < deadline, seen
+        ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+        assert ready, seen
         seen += os.read(descriptor, 4096)
     return seen
 
