@@ -134,9 +134,9 @@ def _exchange(config: Mapping[str, Any], oid: str, value: int | None, deadline_s
     """Set ``oid`` to ``value``, or only read it, and return what the PDU then says it is."""
     host, port = config["host"], config.get("port", 161)
     community = read_secret(config, "community_file")
-    request = _request(
-        host, port, community, config.get("version", 2), oid, value, deadline_s / _TRIES
-    )
+    # The library ends by itself a little before we would end it.
+    try_s = 0.8 * deadline_s / _TRIES
+    request = _request(host, port, community, config.get("version", 2), oid, value, try_s)
     try:
         trouble, status, found = asyncio.run(asyncio.wait_for(request, deadline_s))
     except TimeoutError:
@@ -159,7 +159,8 @@ async def _request(
 ) -> tuple[str, str, int | None]:
     """Return the trouble with the transport, the PDU's complaint, and the value."""
     try:
-        from pysnmp.error import PySnmpError  # noqa: PLC0415 - slow, and an extra
+        from pyasn1.type.univ import Integer  # noqa: PLC0415 - slow, and an extra
+        from pysnmp.error import PySnmpError  # noqa: PLC0415
         from pysnmp.hlapi.v1arch import asyncio as snmp  # noqa: PLC0415
     except ModuleNotFoundError:
         raise DependencyError(
@@ -178,11 +179,12 @@ async def _request(
         else:
             answer = await snmp.set_cmd(dispatcher, who, target, (oid, snmp.Integer32(value)))
     finally:
-        dispatcher.close()
+        # Its own close() trips over a request that was given up (pysnmp 7.1).
+        dispatcher.transport_dispatcher.close_dispatcher()
     trouble, status, _, bindings = answer
     if trouble:
         return str(trouble), "", None
     if status:
         return "", status.prettyPrint(), None
     found = bindings[0][1]
-    return "", "", int(found) if isinstance(found, snmp.Integer32) else None
+    return "", "", int(found) if isinstance(found, Integer) else None
