@@ -7,42 +7,60 @@ quarter of a second; the result is kept until the file or this code changes.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from labctl import __version__
+from labctl.boards import model_patterns
 from labctl.boards.boot import BootPlan
 from labctl.boards.signs import Signs
 from labctl.errors import UsageError
-from labctl.fileio import write_atomic
-from labctl.inventory.diagnostics import Diagnostic, InventoryError, did_you_mean, shown_path
+from labctl.inventory import kept
+from labctl.inventory.diagnostics import did_you_mean
 from labctl.inventory.model import Board
-from labctl.paths import board_dirs, cache_dir, make_private
+from labctl.inventory.textfile import read_text
+from labctl.paths import board_dirs
 from labctl.transport.lines.settings import LineSettings
 
-if TYPE_CHECKING:
-    pass
+_ROOM = "boards"
+# What a reading depends on besides the file: code of this room, and of the inventory's.
+_CODE = ("schema.py", "model*.py", "../inventory/*.py")
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
-# What the software of any board says when it gives up. Sources: kernel/panic.c and
-# arch/*/kernel/traps.c of Linux; common/board_r.c (hang), arch/arm/lib/interrupts_64.c of U-Boot;
-# ESP-IDF's panic handler.
-PANICS = (
-    r"(?:\[ *\d+\.\d+\] ?(?:\[[ TC]*\d+\] )?)?Kernel panic - not syncing",
-    r"(?:\[ *\d+\.\d+\] ?(?:\[[ TC]*\d+\] )?)?Internal error: ",
-    r"(?:\[ *\d+\.\d+\] ?(?:\[[ TC]*\d+\] )?)?Unable to handle kernel ",
-    r"### ERROR ### Please RESET the board ###",
-    r'"(?:Synchronous|Error)[^"]*" handler, esr',
-    r"Guru Meditation Error: ",
-)
+@dataclass(frozen=True)
+class SignalStep:
+    """One step of a pulse on the modem control outputs.
+
+    Attributes:
+        dtr: Data Terminal Ready from here on; None leaves it as it is.
+        rts: Request To Send; likewise.
+        seconds: How long it stays so.
+    """
+
+    dtr: bool | None = None
+    rts: bool | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class UsbId:
+    """A USB adapter on a board.
+
+    Attributes:
+        vid: Vendor.
+        pid: Product.
+        product: What its product name begins with, or None.
+        interface: Interface of the console (two hexadecimal digits), or None.
+    """
+
+    vid: int
+    pid: int
+    product: re.Pattern[bytes] | None = None
+    interface: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,24 +110,50 @@ class BoardModel:
         password: str | None = linux.get("default_password")
         return password
 
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What tests may ask for."""
+        return frozenset(self.data["capabilities"])
+
+    @property
+    def usb(self) -> tuple[UsbId, ...]:
+        """The USB adapters on the board."""
+        return tuple(
+            UsbId(
+                one["vid"],
+                one["pid"],
+                model_patterns.prompt(one["product"]) if one["product"] else None,
+                one["interface"],
+            )
+            for one in self.data["usb"]
+        )
+
+    def reset_signals(self, *, loader: bool = False) -> tuple[SignalStep, ...]:
+        """Return the steps on DTR and RTS that reset it; none where these do not reach its reset.
+
+        Args:
+            loader: So that its ROM waits for a program, in place of starting its own.
+        """
+        steps = self.data["reset"]["loader" if loader else "signals"] or ()
+        return tuple(
+            SignalStep(one["dtr"], one["rts"], float(one["seconds"] or 0.0)) for one in steps
+        )
+
     def signs(self) -> Signs:
         """Return the patterns by which it shows where it is."""
         uboot, linux = self.data["uboot"] or {}, self.data["linux"] or {}
 
         def one(table: Mapping[str, Any], key: str) -> re.Pattern[bytes] | None:
-            return re.compile(table[key].encode()) if key in table else None
-
-        def line_start(pattern: str) -> re.Pattern[bytes]:
-            return re.compile(rb"(?m)^\r?(?:" + pattern.encode() + rb")")
+            return model_patterns.prompt(table[key]) if key in table else None
 
         return Signs(
-            rom=tuple(line_start(text) for text in self.data["rom"]),
+            rom=tuple(map(model_patterns.line_start, self.data["rom"])),
             autoboot=one(uboot, "autoboot"),
             uboot_prompt=one(uboot, "prompt"),
             login=one(linux, "login"),
             password=one(linux, "password"),
             shell_prompt=one(linux, "shell_prompt"),
-            panic=tuple(line_start(text) for text in (*PANICS, *self.data["panic"])),
+            panic=model_patterns.panics(self.data["panic"]),
         )
 
     def boot_plan(self) -> BootPlan:
@@ -129,13 +173,17 @@ def models(inventory: Path | None) -> dict[str, Path]:
     """Return the models there are: name -> file; the first folder of the search path wins."""
     found: dict[str, Path] = {}
     for folder in board_dirs(inventory):
-        for path in sorted(folder.glob("*/board.yaml")):
+        for path in folder.glob("*/board.yaml"):
             found.setdefault(path.parent.name, path)
     return dict(sorted(found.items()))
 
 
 def load_model(board: Board, inventory: Path | None) -> BoardModel:
     """Return the model of ``board`` with the board's own settings applied.
+
+    Args:
+        board: A board of the inventory; ``Board(name, model)`` for the model as it is.
+        inventory: The inventory file, or None where there is none.
 
     Raises:
         UsageError: There is no such model.
@@ -148,102 +196,16 @@ def load_model(board: Board, inventory: Path | None) -> BoardModel:
             thing=board.name, action=f"known: {', '.join(known)}",
         )  # fmt: skip
     path = known[board.model]
-    text = path.read_text(encoding="utf-8")
-    key = _key(path, text, board.settings)
-    data = _recall(path, key)
+    text = read_text(path, what="a model of a board")
+    settings = json.dumps(board.settings, sort_keys=True)
+    here = Path(__file__).parent
+    code = [one for pattern in _CODE for one in here.glob(pattern)]
+    key = kept.key_of(__version__, str(path), text, settings, code=code)
+    data = kept.recall_reading(_ROOM, f"{path}\0{settings}", key)
     if data is None:
-        data = _compile(path, text, board)
-        _keep(path, key, data)
+        # The validator takes a quarter of a second to import.
+        from labctl.boards.model_check import check_model  # noqa: PLC0415
+
+        data = check_model(path, text, board, inventory)
+        kept.keep_reading(_ROOM, f"{path}\0{settings}", key, data)
     return BoardModel(board.model, path, data)
-
-
-def _compile(path: Path, text: str, board: Board) -> dict[str, Any]:
-    from pydantic import ValidationError  # noqa: PLC0415 - slow, and rarely needed
-
-    from labctl.boards.schema import BoardFile  # noqa: PLC0415
-    from labctl.inventory.validate import locate  # noqa: PLC0415
-    from labctl.inventory.yamlnodes import parse  # noqa: PLC0415
-
-    shown = shown_path(path)
-    root, mistakes = parse(text)
-    if root is None:
-        raise InventoryError(shown, mistakes or [Diagnostic(1, 1, "the file is empty")])
-    if mistakes:
-        raise InventoryError(shown, mistakes)
-    try:
-        BoardFile.model_validate(root.value())
-    except ValidationError as error:
-        found = []
-        for one in error.errors(include_url=False):
-            place = [str(step) if isinstance(step, str) else step for step in one["loc"]]
-            about_key = one["type"] in ("extra_forbidden", "missing")
-            node = locate(root, place, key=about_key)
-            found.append(Diagnostic(node.line, node.column, _words(place, one)))
-        raise InventoryError(shown, found) from None
-    try:
-        merged = _merge(root.value(), board.settings)
-        return BoardFile.model_validate(merged).model_dump(mode="json")
-    except ValidationError as error:
-        messages = [_words(list(one["loc"]), one) for one in error.errors(include_url=False)]
-        raise UsageError(
-            "; ".join(messages), thing=f"settings of {board.name}", action="correct the inventory"
-        ) from None
-
-
-def _words(place: list[int | str], error: Any) -> str:  # noqa: ANN401 - pydantic_core.ErrorDetails
-    name = ".".join(map(str, place)) or "the file"
-    if error["type"] == "extra_forbidden":
-        from labctl.boards import schema  # noqa: PLC0415
-
-        tables: dict[str, type[BaseModel]] = {
-            "line": schema.LineEntry,
-            "uboot": schema.UBootEntry,
-            "linux": schema.LinuxEntry,
-        }
-        table: type[BaseModel] = schema.BoardFile
-        if len(place) > 1:
-            table = tables.get(str(place[0]), schema.BoardFile)
-        known = list(table.model_fields)
-        hint = did_you_mean(str(place[-1]), known) or f"; known here: {', '.join(known)}"
-        return f"unknown key '{name}'{hint}"
-    if error["type"] == "missing":
-        return f"'{name}' is missing; write '{name}: …'"
-    if error["type"] == "inventory":
-        return str(error["ctx"]["message"])
-    return f"'{name}': {error['msg']}"
-
-
-def _merge(below: object, above: Mapping[str, object]) -> Any:  # noqa: ANN401 - what YAML can hold
-    merged: dict[str, object] = dict(below) if isinstance(below, dict) else {}
-    for key, value in above.items():
-        old = merged.get(key)
-        both = isinstance(value, Mapping) and isinstance(old, dict)
-        merged[key] = _merge(old, value) if both and isinstance(value, Mapping) else value
-    return merged
-
-
-def _key(path: Path, text: str, settings: Mapping[str, object]) -> str:
-    code = [
-        (one, (Path(__file__).parent / one).stat().st_mtime_ns) for one in ("schema.py", "model.py")
-    ]
-    facts = json.dumps([__version__, code, str(path), text, settings], default=str, sort_keys=True)
-    return hashlib.sha256(facts.encode(errors="surrogateescape")).hexdigest()
-
-
-def _place(key: str) -> Path:
-    return cache_dir() / "boards" / f"{key[:32]}.json"
-
-
-def _recall(path: Path, key: str) -> dict[str, Any] | None:
-    try:
-        kept = json.loads(_place(key).read_text(encoding="utf-8"))
-        data: dict[str, Any] = kept["data"]
-        return data if kept["key"] == key else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _keep(path: Path, key: str, data: Mapping[str, Any]) -> None:
-    with contextlib.suppress(OSError):
-        make_private(_place(key).parent)
-        write_atomic(_place(key), json.dumps({"key": key, "data": data}))

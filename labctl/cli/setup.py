@@ -11,7 +11,7 @@ from labctl.cli.common import AppContext, complete_hosts, json_option
 from labctl.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from labctl.setup.job import Options
+    from labctl.setup.options import Options
 
 EPILOG = """\b
 Examples:
@@ -94,15 +94,15 @@ def setup(
         from labctl.cli.setup_history import print_run, print_runs
 
         return print_run(show, as_json=as_json) if show else print_runs(as_json=as_json)
-    from labctl.setup.job import Options
+    from labctl.setup.options import Options
 
     options = Options(hosts=hosts, json=as_json, **rest)  # type: ignore[arg-type]
     return _run(app, options)
 
 
 def _run(app: AppContext, options: Options) -> int:
-    from labctl.cli.setup_output import JsonPrinter, PlainPrinter
-    from labctl.setup.job import prepare
+    from labctl.setup.machines import choose, connect_early
+    from labctl.transport.early import EarlyConnections
 
     if not options.hosts and not options.retry_failed:
         raise UsageError("no host given", action="name hosts of the inventory, 'all', or 'local'")
@@ -110,9 +110,18 @@ def _run(app: AppContext, options: Options) -> int:
         raise UsageError(
             "nobody can be asked here", action="add --yes to change, or --check to look"
         )
-    printer = JsonPrinter(options) if options.json else PlainPrinter(options)
-    work = prepare(app.load_inventory, options, printer)
-    results = work.run()
+    machines = None if options.retry_failed else choose(options.hosts, app.load_inventory)
+    early = connect_early(machines, options) if machines else EarlyConnections()
+    try:
+        # Slow to import; the servers get ready meanwhile.
+        from labctl.cli.setup_output import JsonPrinter, PlainPrinter
+        from labctl.setup.job import prepare
+
+        printer = JsonPrinter(options) if options.json else PlainPrinter(options)
+        work = prepare(app.load_inventory, options, printer, machines=machines, early=early)
+        results = work.run()
+    finally:
+        early.close()
     printer.finish(results, work.run_id)
     return int(
         exit_code(

@@ -6,7 +6,6 @@ import getpass
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 import click
 
@@ -25,7 +24,7 @@ from labctl.setup.events import (
     StepBegun,
     StepProgress,
 )
-from labctl.setup.job import Options
+from labctl.setup.options import Options
 from labctl.setup.plan import Plan, Planned
 
 
@@ -185,7 +184,7 @@ class JsonPrinter(Asking):
                 "error": result.error,
                 "summary": self._summary([result]),
                 "round_trips": result.round_trips,
-                "items": [asdict(item) for item in result.items],
+                "items": [vars(item) for item in result.items],
             }
             for result in results
         ]

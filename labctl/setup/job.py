@@ -18,43 +18,23 @@ import yaml
 
 from labctl.errors import UnreachableError, UsageError
 from labctl.inventory.model import Host, Inventory
-from labctl.inventory.resolve import ResolvedHost, resolve
-from labctl.inventory.selection import select
-from labctl.inventory.ssh_config import SshConfig
+from labctl.inventory.resolve import ResolvedHost
 from labctl.setup.control import context
 from labctl.setup.engine import Hooks, HostRun
 from labctl.setup.events import Event, HostDone, HostResult, ItemDone
 from labctl.setup.journal import Journal, list_runs
+from labctl.setup.machines import LOCAL, Machines, choose
+from labctl.setup.options import Options
 from labctl.setup.plan import Plan, arrange, unique
 from labctl.setup.profile import build_items
 from labctl.setup.resource import Change, Resource
 from labctl.setup.run import Job, MainThread, run_all
+from labctl.transport.early import EarlyConnections
 from labctl.transport.local import LocalSession
 from labctl.transport.session import Session, Sudo
 from labctl.transport.ssh import Access, connect
 
-LOCAL = "local"
 DEFAULT_PROFILES = ("base",)
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options of ``labctl setup``; see its help."""
-
-    hosts: Sequence[str] = ()
-    check: bool = False
-    diff: bool = False
-    yes: bool = False
-    jobs: int = 50
-    profiles: Sequence[str] = ()
-    settings: Sequence[str] = ()
-    accept_new: bool = False
-    ask_pass: bool = False
-    ask_sudo_pass: bool = False
-    password_stdin: bool = False
-    connect_timeout: float = 10.0
-    retry_failed: bool = False
-    json: bool = False
 
 
 class Front(Protocol):
@@ -177,8 +157,22 @@ class Work:
                 self.journal.close()
 
 
-def prepare(load: Callable[[], Inventory], options: Options, front: Front) -> Work:
+def prepare(
+    load: Callable[[], Inventory],
+    options: Options,
+    front: Front,
+    *,
+    machines: Machines | None = None,
+    early: EarlyConnections | None = None,
+) -> Work:
     """Select the machines, build their items, and get ready to run.
+
+    Args:
+        load: Loads the inventory, where it is needed.
+        options: What was asked.
+        front: Where the run is shown.
+        machines: The machines, where the caller has selected them already.
+        early: Connections to them that have been begun.
 
     Raises:
         UsageError: The command line, the inventory or a profile is not right.
@@ -188,22 +182,17 @@ def prepare(load: Callable[[], Inventory], options: Options, front: Front) -> Wo
     settings = parse_settings(options.settings)
     if options.retry_failed:
         names, profiles, settings = _left_over(names, profiles, settings)
-    hosts: list[Host] = []
-    inventory: Inventory | None = None
-    if names != [LOCAL]:
-        inventory = load()
-        if LOCAL in names and LOCAL not in inventory.hosts:
-            raise UsageError("set up 'local' by itself", action="labctl setup local")
-        hosts = select(inventory, names)
+    if machines is None:
+        machines = choose(names, load)
     main = MainThread()
-    labels = [host.name for host in hosts] or [LOCAL]
-    maker = _Maker(options, front, main, _Question(labels, front, main), inventory)
+    labels = [host.name for host in machines.hosts] or [LOCAL]
+    maker = _Maker(options, front, main, _Question(labels, front, main), early)
     jobs = []
-    machines: list[Host | None] = [*hosts] or [None]
-    for name, host in zip(labels, machines, strict=True):
+    hosts: list[Host | None] = [*machines.hosts] or [None]
+    for name, host in zip(labels, hosts, strict=True):
         wanted = profiles or (list(host.profiles) if host else []) or list(DEFAULT_PROFILES)
         given = {**(host.vars if host else {}), **settings}
-        jobs.append(maker.job(name, host, wanted, given))
+        jobs.append(maker.job(name, machines.target(host) if host else None, wanted, given))
     # Last: a mistake found on the way here must not leave a run behind that did nothing.
     if not options.check:
         maker.journal = Journal(labels, profiles=profiles or None, settings=settings)
@@ -249,28 +238,26 @@ class _Maker:
         front: Front,
         main: MainThread,
         question: _Question,
-        inventory: Inventory | None,
+        early: EarlyConnections | None,
     ) -> None:
         self.options = options
         self.front = front
         self.journal: Journal | None = None
         self.main = main
         self.question = question
-        self.inventory = inventory
+        self.early = early
         self.passwords = Passwords(options, front, main)
-        self.ssh_config = SshConfig()
 
     def job(
-        self, name: str, host: Host | None, profiles: Sequence[str], given: Mapping[str, object]
+        self,
+        name: str,
+        reached: ResolvedHost | UnreachableError | None,
+        profiles: Sequence[str],
+        given: Mapping[str, object],
     ) -> Job:
         """Return the job of one machine; mistakes in its profiles are found now, for all."""
-        target: ResolvedHost | None = None
-        problem: UnreachableError | None = None
-        if host is not None:
-            try:
-                target = resolve(host, self.inventory, config=self.ssh_config)
-            except UnreachableError as error:
-                problem = error
+        target = reached if isinstance(reached, ResolvedHost) else None
+        problem = reached if isinstance(reached, UnreachableError) else None
         items: list[Resource] = []
         if problem is None:
             items = arrange(unique(build_items(profiles, given, context(name, target))))
@@ -324,4 +311,5 @@ class _Maker:
             sudo_password=self.passwords.sudo,
             decide=self._decide,
             connect_timeout=self.options.connect_timeout,
+            early=self.early,
         )

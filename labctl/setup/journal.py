@@ -16,7 +16,7 @@ import os
 import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -125,7 +125,7 @@ class Journal:
             status=result.status,
             error=result.error,
             seconds=round(result.seconds, 3),
-            items=[asdict(item) | {"diff": ""} for item in result.items],
+            items=[vars(item) | {"diff": ""} for item in result.items],
         )
         self._sync(result.host)
 

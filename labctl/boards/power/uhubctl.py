@@ -1,32 +1,42 @@
 """A port of a USB hub that can switch its ports, through uhubctl.
 
 Source: uhubctl's README: ``-l`` location, ``-p`` port, ``-a`` action; a port's line reads
-``Port 2: 0103 power enable connect`` (USB 2.0 specification, table 11-21: wPortStatus).
+``Port 2: 0103 power enable connect``, or ``Port 2: 0000 off`` (USB 2.0 specification, table 11-21:
+wPortStatus). A USB 3 hub is two hubs, of which uhubctl switches and shows both.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 
+from labctl.boards.power.keys import Key
+from labctl.boards.power.programs import run
 from labctl.errors import DependencyError, LabctlError
 from labctl.report.sanitize import clean_line
 
-KEYS: Mapping[str, tuple[type, bool]] = {"location": (str, True), "port": (int, True)}
+KEYS: Mapping[str, Key] = {
+    "location": Key(
+        str,
+        "Location of the hub as 'uhubctl' shows it, such as 1-1.4.",
+        needed=True,
+        pattern=r"\d{1,3}(?:-\d{1,3}(?:\.\d{1,3})*)?",
+    ),
+    "port": Key(int, "Number of its port.", needed=True, least=1),
+}
 
 
 def get(config: Mapping[str, object], *, deadline_s: float) -> bool | None:
-    """Ask the hub."""
+    """Ask the hub; on is a port with power on either half of the hub."""
     said = _run(config, [], deadline_s)
-    match = re.search(rf"Port {config['port']}: [0-9a-f]{{4}}( .*)?$", said, re.MULTILINE)
-    if match is None:
+    ports = re.findall(rf"Port {config['port']}: [0-9a-f]{{4}}([^\r\n]*)", said)
+    if not ports:
         raise LabctlError(
             f"the hub at {config['location']} shows no port {config['port']}",
             action="run 'uhubctl' to see the hubs that can switch",
         )
-    return "power" in (match.group(1) or "").split()
+    return any("power" in words.split() for words in ports)
 
 
 def set(config: Mapping[str, object], on: bool, *, deadline_s: float) -> None:
@@ -38,13 +48,10 @@ def _run(config: Mapping[str, object], words: list[str], deadline_s: float) -> s
     if shutil.which("uhubctl") is None:
         raise DependencyError("uhubctl is not installed", action="sudo apt-get install uhubctl")
     line = ["uhubctl", "-l", str(config["location"]), "-p", str(config["port"]), *words]
-    try:
-        done = subprocess.run(
-            line, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-            timeout=deadline_s, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise LabctlError(f"uhubctl did not end within {deadline_s:.0f} s") from None
-    if done.returncode != 0:
-        raise LabctlError(f"uhubctl failed: {clean_line(done.stderr or done.stdout)}")
-    return done.stdout
+    code, said = run(line, name="uhubctl", deadline_s=deadline_s)
+    if code != 0:
+        raise LabctlError(
+            f"uhubctl ended with {code}: {clean_line(said) or 'it said nothing'}",
+            action="run 'uhubctl' to see the hubs that can switch; as root if it may not",
+        )
+    return said

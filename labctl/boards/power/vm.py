@@ -8,9 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from labctl.boards.power.keys import Key
 from labctl.transport import qmp
 
-KEYS: Mapping[str, tuple[type, bool]] = {"monitor": (str, True)}
+KEYS: Mapping[str, Key] = {
+    "monitor": Key(Path, "UNIX socket of its machine protocol.", needed=True)
+}
+# It has no capacitors.
+OFF_S = 0.0
 
 
 def get(config: Mapping[str, object], *, deadline_s: float) -> bool | None:
@@ -29,4 +34,4 @@ def set(config: Mapping[str, object], on: bool, *, deadline_s: float) -> None:
 
 
 def _monitor(config: Mapping[str, object]) -> Path:
-    return Path(str(config["monitor"]))
+    return Path(str(config["monitor"])).expanduser()

@@ -1,0 +1,74 @@
+"""Which machines a run is about, and which of them are connected to ahead."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from labctl.errors import UnreachableError, UsageError
+from labctl.inventory.loader import load_inventory
+from labctl.inventory.model import Inventory
+from labctl.inventory.resolve import ResolvedHost
+from labctl.setup.machines import choose, connect_early
+from labctl.setup.options import Options
+from labctl.transport.early import EarlyConnections
+
+TEXT = """\
+hosts:
+  a: {address: 192.0.2.1, tags: [t]}
+  b: {address: 192.0.2.2, tags: [t]}
+  off: {virtual: box, tags: [t]}
+  c: {address: 192.0.2.3}
+"""
+
+
+@pytest.fixture
+def lab(home: Path, tmp_path: Path) -> Inventory:
+    path = tmp_path / "inventory.yaml"
+    path.write_text(TEXT)
+    return load_inventory(path)
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    names: list[str] = []
+
+    def note(self: object, targets: Iterable[ResolvedHost], *, timeout: float) -> None:
+        names.extend(target.name for target in targets)
+
+    monkeypatch.setattr(EarlyConnections, "open", note)
+    return names
+
+
+def test_what_is_not_running_is_told_later_and_keeps_nobody_from_work(lab: Inventory) -> None:
+    machines = choose(["@t"], lambda: lab)
+    assert [host.name for host in machines.hosts] == ["a", "b", "off"]
+    assert isinstance(machines.target(lab.hosts["a"]), ResolvedHost)
+    assert isinstance(machines.target(lab.hosts["off"]), UnreachableError)
+
+
+def test_this_machine_needs_no_inventory() -> None:
+    def load() -> Inventory:
+        raise AssertionError("not needed")
+
+    assert choose(["local"], load).hosts == ()
+
+
+def test_this_machine_is_not_one_of_several(lab: Inventory) -> None:
+    with pytest.raises(UsageError, match="'local' by itself"):
+        choose(["local", "a"], lambda: lab)
+
+
+def test_those_at_work_first_are_connected_to(lab: Inventory, begun: list[str]) -> None:
+    machines = choose(["all"], lambda: lab)
+    connect_early(machines, Options(hosts=["all"], jobs=50))
+    assert begun == ["a", "b", "c"]
+    begun.clear()
+    connect_early(machines, Options(hosts=["all"], jobs=1))
+    assert begun == ["a"]
+
+
+@pytest.mark.parametrize("option", ["ask_pass", "ask_sudo_pass", "password_stdin"])
+def test_nobody_waits_for_a_person_to_type(lab: Inventory, begun: list[str], option: str) -> None:
+    connect_early(choose(["all"], lambda: lab), Options(hosts=["all"], **{option: True}))  # type: ignore[arg-type]
+    assert begun == []
