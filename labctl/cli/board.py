@@ -54,7 +54,16 @@ def _bench(app: AppContext, name: str, *, as_json: bool = False, ask_pass: bool 
     )  # fmt: skip
 
 
-@board.command("list", epilog="Exit code: 0.")
+@board.command(
+    "list",
+    epilog="""\b
+Examples:
+  labctl board list
+  labctl board list --json
+
+\b
+Exit code: 0.""",
+)
 @json_option
 @click.pass_obj
 def list_(app: AppContext, as_json: bool) -> int:
@@ -97,7 +106,14 @@ def _holder(app: AppContext, name: str) -> str | None:
     return f"{lease['user']}@{lease['host']} {lease['what']}" if lease else None
 
 
-@board.command(epilog="Exit code: 0.")
+@board.command(
+    epilog="""\b
+Examples:
+  labctl board info arm64
+
+\b
+Exit codes: 0 fine, 3 the board is not there."""
+)
 @_BOARD
 @json_option
 @click.pass_obj
@@ -147,6 +163,11 @@ def _lease_words(lease: dict[str, object] | None) -> str:
 
 @board.command(
     epilog="""\b
+Examples:
+  labctl board state arm64
+  labctl board state arm64 --recover     bring it back to a prompt
+
+\b
 States: rom, counting, uboot, login, password, shell, panic, busy (it talks), silent.
 Exit codes: 0 it is at a prompt, 1 it is not, 3 not reachable, 4 the line is held."""
 )
@@ -191,7 +212,7 @@ Examples:
   labctl board power arm64              is it on?
 
 \b
-Exit codes: 0 done (or on), 1 it failed (or is off), 2 nothing switches it."""
+Exit codes: 0 done (or on), 1 it failed (or is off), or nothing switches it."""
 )
 @_BOARD
 @click.argument("action", type=click.Choice(["on", "off", "cycle"]), required=False)
@@ -214,7 +235,14 @@ def power(app: AppContext, name: str, action: str | None, wait_s: float, as_json
     return int(ExitCode.OK if action is not None or now else ExitCode.NOT_FINE)
 
 
-@board.command(epilog="Exit codes: 0 done, 1 it failed, 2 nothing switches it, 4 the line is held.")
+@board.command(
+    epilog="""\b
+Examples:
+  labctl board reset arm64
+
+\b
+Exit codes: 0 done, 1 it failed, or nothing switches it, 4 the line is held."""
+)
 @_BOARD
 @_WAIT
 @click.pass_obj

@@ -54,7 +54,16 @@ def console() -> None:
     """Look at a board's serial console and type, or read what it said (BOARD, or log)."""
 
 
-@console.command("open", epilog="The same as 'labctl console BOARD'.")
+@console.command(
+    "open",
+    epilog="""\b
+Examples:
+  labctl console arm64              the same as 'labctl console open arm64'
+  labctl console --watch arm64 --since boot
+
+\b
+Exit codes: 0 left, 2 no terminal, 3 not reachable, 4 the line is held, 130 interrupted.""",
+)
 @click.argument("name", metavar="BOARD", shell_complete=complete_boards)
 @click.option("-w", "--watch", is_flag=True, help="Read only; needs no lease and no terminal.")
 @click.option("--plain", is_flag=True, help="Let no colours and cursor movements through.")

@@ -216,7 +216,9 @@ def _agent_keys(agent: str | None) -> Mapping[bytes, paramiko.PKey]:
 _CONFIG = fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig())
 
 
-def _transport(sock: socket.socket, disabled_algorithms: Mapping[str, Iterable[str]] | None = None) -> paramiko.Transport:
+def _transport(
+    sock: socket.socket, disabled_algorithms: Mapping[str, Iterable[str]] | None = None
+) -> paramiko.Transport:
     made = paramiko.Transport(sock, disabled_algorithms=disabled_algorithms)
     options = made.get_security_options()
     first = [name for name in _FIRST_CIPHERS if name in options.ciphers]
