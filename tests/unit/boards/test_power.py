@@ -118,8 +118,8 @@ def test_a_switch_that_does_not_switch_is_found_out() -> None:
         ({"kind": "shely", "host": "x"}, "did you mean 'shelly'"),
         ({"kind": "shelly"}, "'host' is missing"),
         ({"kind": "shelly", "host": "x", "prot": 1}, "unknown key 'prot'"),
-        ({"kind": "uhubctl", "location": "1-1", "port": "2"}, "'port' must be a number"),
-        ({}, "no power back end ''"),
+        ({"kind": "uhubctl", "location": "1-1", "port": "2"}, "'port' must be a whole number"),
+        ({}, "'kind' is missing"),
     ],
 )
 def test_mistakes_are_named(config: dict[str, object], message: str) -> None:
