@@ -106,7 +106,7 @@ def _line_limit(value: int) -> int:
 
 def _switched(value: dict[str, Any]) -> dict[str, Any]:
     if value and not isinstance(value.get("kind"), str):
-        raise refuse("'kind' is missing; write 'kind: …' and the keys of docs/boards.md")
+        raise refuse("'kind' is missing; write 'kind: …' and the keys of docs/power.md")
     return value
 
 

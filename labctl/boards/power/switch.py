@@ -96,7 +96,7 @@ class Power:
             raise UsageError(
                 "; ".join(found),
                 thing=f"power of {self.name} ({self.kind})",
-                action="see docs/boards.md",
+                action="see docs/power.md",
             )
 
     def get(self) -> bool | None:

@@ -92,7 +92,7 @@ def test_every_key_is_described() -> None:
         (
             {"kind": "shelly", "host": 5, "swich": 1},
             "power of uno (shelly): unknown key 'swich'; did you mean 'switch'?; "
-            "'host' must be text, not '5'; see docs/boards.md",
+            "'host' must be text, not '5'; see docs/power.md",
         ),
         ({"kind": "vm"}, "power of uno (vm): 'monitor' is missing: "),
         (
