@@ -16,7 +16,7 @@ from labctl.errors import LabctlError
 _STOP_EVERY_S = 0.2
 _COUNTING_S = 3.0
 _LOGIN_TRIES = 3
-_PROBE_S = 5.0
+_PROOF_TRIES = 3
 _CTRL_C = b"\x03"
 # CAN eight times ends an X-, Y- or ZMODEM transfer (ZMODEM specification, section 8.3).
 _ABORT_TRANSFER = b"\x18" * 8
@@ -154,13 +154,17 @@ class Booter:
             except NotSeenError:
                 if time.monotonic() > deadline:
                     raise
-        finding = self.find()
-        if finding.state is not State.UBOOT:
-            raise LabctlError(
-                f"its boot loader does not answer; it last said: {finding.evidence}",
-                thing=self._watcher.name,
-                action=f"labctl console --watch {self._watcher.name}",
-            )
+        for _ in range(_PROOF_TRIES):
+            finding = self.find()
+            if finding.state is State.UBOOT:
+                return
+            # What is left of the stop keys, or of a probe on a busy machine, is wiped.
+            self._detector.channel.write(_CTRL_C)
+        raise LabctlError(
+            f"its boot loader does not answer; it last said: {finding.evidence}",
+            thing=self._watcher.name,
+            action=f"labctl console --watch {self._watcher.name}",
+        )
 
     def to_linux(self, *, force: bool = False) -> None:
         """Bring the board to a shell of its Linux, logged in.

@@ -115,7 +115,7 @@ class Session:
         self._count += 1
         tag = f"{self._word}{self._count}"
         try:
-            came = self._type(self.dialect.probe(tag), echo_s=min(timeout, 1.0), strict=False)
+            came = self._type(self.dialect.probe(tag), echo_s=min(timeout, 2.0), strict=False)
         except sender.SendError:
             return False
         deadline = time.monotonic() + timeout
