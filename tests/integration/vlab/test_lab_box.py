@@ -19,7 +19,7 @@ from labctl import procs
 from labctl.transport import qmp
 from labctl.vlab import accel
 from labctl.vlab import box as boxes
-from labctl.vlab.image import cached_images, ensure_image
+from labctl.vlab.image import ensure_image
 from labctl.vlab.state import Machine
 
 pytestmark = pytest.mark.vm
@@ -277,7 +277,7 @@ def test_a_port_that_was_taken_meanwhile_is_replaced(
 
 
 def test_an_unusable_accelerator_is_found_out(tmp_path: Path) -> None:
-    image = cached_images()[0]
+    image = ensure_image(print)
     assert accel.runs_linux("tcg", image, deadline_s=120)
     (tmp_path / "vmlinuz").write_bytes(image.vmlinuz.read_bytes())
     (tmp_path / "initrd").write_bytes(b"")  # a kernel that runs but never says so
@@ -289,7 +289,7 @@ def test_names_that_are_no_virtual_box_are_refused(lab: Lab) -> None:
     lab.inventory.write_text(lab.inventory.read_text() + "  real: {address: 192.0.2.7}\n")
     done = lab.labctl("lab", "up", "real", check=False)
     assert done.returncode == 2
-    assert "real: not a virtual box; the inventory has: box1, box2" in done.stderr
+    assert "real: not virtual; the inventory has: box1, box2" in done.stderr
     done = lab.labctl("lab", "reset", "box1", check=False)
     assert done.returncode == 2
     assert "the lab runs no such box" in done.stderr
