@@ -18,13 +18,16 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from labctl.errors import UsageError
 from labctl.fileio import write_atomic
 from labctl.paths import make_private, state_dir
 from labctl.setup.events import HostResult
-from labctl.setup.resource import Change, Resource
+
+if TYPE_CHECKING:
+    from labctl.setup.change import Change
+    from labctl.setup.resource import Resource
 
 FORMAT = 1
 

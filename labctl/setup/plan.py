@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from labctl.errors import UsageError
+from labctl.setup.change import Change, ImpossibleError
 from labctl.setup.facts import Fact, World
-from labctl.setup.resource import Change, ImpossibleError, Resource
+
+if TYPE_CHECKING:
+    from labctl.setup.resource import Resource
 
 
 @dataclass(frozen=True)

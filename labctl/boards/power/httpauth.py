@@ -34,7 +34,8 @@ def authorization(
     for challenge in challenges:
         scheme, _, rest = challenge.partition(" ")
         known = urllib.request.parse_keqv_list(
-            [one for one in urllib.request.parse_http_list(rest) if "=" in one]
+            # The parser of the library cannot take a value of no characters.
+            [one for one in urllib.request.parse_http_list(rest) if one.partition("=")[2]]
         )
         name = scheme.lower()
         offered[f"digest {known.get('algorithm', 'MD5')}" if name == "digest" else name] = known
