@@ -20,7 +20,6 @@ from labctl.setup.events import (
     ItemDone,
     ItemResult,
     Note,
-    NothingToDo,
     PlanMade,
     StepBegun,
     StepProgress,
@@ -69,8 +68,6 @@ class PlainPrinter(Asking):
             self._say(host, f"connected in {event.seconds:.1f} s", "dim")
         elif isinstance(event, PlanMade):
             self._plan(host, event.plan)
-        elif isinstance(event, NothingToDo):
-            self._nothing(host, event.items)
         elif isinstance(event, StepBegun):
             # One item is told of when it is done; several at once, or one that takes long, before.
             if len(event.ids) > 1:
@@ -124,7 +121,7 @@ class PlainPrinter(Asking):
 
     def _plan(self, host: str, plan: Plan) -> None:
         if not (plan.changes or plan.problems):
-            self._nothing(host, len(plan.entries))
+            self._say(host, f"nothing to change ({_number(len(plan.entries), 'item')})", "green")
             return
         for entry in plan.entries:
             if entry.problem:
@@ -134,9 +131,6 @@ class PlainPrinter(Asking):
             if entry.change and entry.change.diff and self.options.diff:
                 for line in clean(entry.change.diff).splitlines():
                     self.out.line("    " + self._coloured(line))
-
-    def _nothing(self, host: str, items: int) -> None:
-        self._say(host, f"nothing to change ({_number(items, 'item')})", "green")
 
     def _change(self, host: str, entry: Planned) -> None:
         change = entry.change

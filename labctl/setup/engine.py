@@ -11,11 +11,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from labctl.errors import BusyError, LabctlError, UnreachableError
 from labctl.report.sanitize import clean, clean_line
-from labctl.setup.change import Change
 from labctl.setup.events import (
     Connected,
     Event,
@@ -25,7 +23,6 @@ from labctl.setup.events import (
     ItemResult,
     ItemStatus,
     Note,
-    NothingToDo,
     PlanMade,
     StepBegun,
     StepProgress,
@@ -33,13 +30,11 @@ from labctl.setup.events import (
 from labctl.setup.facts import Fact, World, collect_script, parse_collected
 from labctl.setup.plan import Plan, Planned, all_facts, make_plan, next_stage, steps, watchers
 from labctl.setup.progress import progress_text
-from labctl.setup.script import LOOK_AGAIN, Record, RecordReader, assemble, step
-from labctl.setup.settled import Settled, answer_of
+from labctl.setup.remote_files import LOOK_AGAIN
+from labctl.setup.resource import Change, Resource
+from labctl.setup.resources.service import mark_pending
+from labctl.setup.script import Record, RecordReader, assemble, step
 from labctl.transport.session import ScriptCancelledError, Session
-
-if TYPE_CHECKING:
-    # Not needed for a machine that is as it should be; see `settled`.
-    from labctl.setup.resource import Resource
 
 # One labctl at a time changes a machine, whichever machine it runs on. /run is in memory, and the
 # kernel frees the lock with the script that holds it. Nobody else may open it: whoever can read a
@@ -61,7 +56,7 @@ class _LookAgainError(Exception):
 
 
 # An item and its change.
-Pair = tuple["Resource", Change]
+Pair = tuple[Resource, Change]
 
 COLLECT_DEADLINE_S = 120.0
 STAGE_DEADLINE_S = 3600.0
@@ -77,7 +72,6 @@ class Hooks:
         record: Told each change before it is made, with what was there (the journal).
         prove_login: Logs in anew by key and raises if that fails; None where nobody can.
         cancelled: Tells whether the run was called off.
-        settled: Told what a machine was asked and answered that had nothing to do.
     """
 
     emit: Callable[[Event], None]
@@ -85,7 +79,6 @@ class Hooks:
     record: Callable[[str, Sequence[tuple[Resource, Change]]], None] = lambda host, changes: None
     prove_login: Callable[[], None] | None = None
     cancelled: Callable[[], bool] = lambda: False
-    settled: Callable[[Settled], None] = lambda settled: None
 
 
 @dataclass
@@ -98,7 +91,6 @@ class HostRun:
         connect: Opens a session.
         hooks: The outside.
         check: Only look and plan.
-        settled: What it was asked and answered when nothing was to do, with these items.
     """
 
     host: str
@@ -106,7 +98,6 @@ class HostRun:
     connect: Callable[[], Session]
     hooks: Hooks
     check: bool = False
-    settled: Settled | None = None
     _results: dict[str, ItemResult] = field(default_factory=dict)
 
     def run(self) -> HostResult:
@@ -138,23 +129,12 @@ class HostRun:
         return result
 
     def _work(self, session: Session, result: HostResult) -> None:
-        known = self.settled
-        question = known.question if known else collect_script(all_facts(self.items))
-        reader = self._run(session, question, COLLECT_DEADLINE_S)
-        answer = answer_of(reader.records)
-        if known and known.answer == answer:
-            self._results = {name: ItemResult(name, "unchanged") for name in known.items}
-            self.hooks.emit(NothingToDo(self.host, len(known.items)))
-            return
-        world = World(self._answers(all_facts(self.items), reader))
+        world = self._collect(session)
         plan = make_plan(self.items, world)
         for entry in plan.entries:
             self._results[entry.item.id] = _forecast(entry)
         self.hooks.emit(PlanMade(self.host, plan))
-        if not (plan.changes or plan.problems):
-            self.hooks.settled(Settled(question, tuple(self._results), answer))
-            return
-        if self.check:
+        if self.check or not (plan.changes or plan.problems):
             return
         if not self.hooks.go_ahead(self.host, plan):
             result.status = "declined"
@@ -387,8 +367,6 @@ def _snippet(group: Sequence[Pair]) -> str:
 
 def _pending(group: Sequence[Pair], watched: Mapping[str, Sequence[tuple[str, str]]]) -> str:
     """Return shell that notes, before the change, which units will want to hear of it."""
-    from labctl.setup.resources.service import mark_pending  # noqa: PLC0415 - see TYPE_CHECKING
-
     marks = [
         mark_pending(unit, action) for item, _ in group for unit, action in watched.get(item.id, ())
     ]

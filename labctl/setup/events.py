@@ -73,13 +73,6 @@ class PlanMade(Event):
 
 
 @dataclass(frozen=True)
-class NothingToDo(Event):
-    """The machine answered as it did when nothing was to do; it has so many items."""
-
-    items: int
-
-
-@dataclass(frozen=True)
 class StepBegun(Event):
     """These items are being changed."""
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+
+import yaml
 
 from labctl.errors import UnreachableError, UsageError
 from labctl.inventory.model import Host, Inventory
@@ -25,17 +26,13 @@ from labctl.setup.journal import Journal, list_runs
 from labctl.setup.machines import LOCAL, Machines, choose
 from labctl.setup.options import Options
 from labctl.setup.plan import Plan, arrange, unique
+from labctl.setup.profile import build_items
+from labctl.setup.resource import Change, Resource
 from labctl.setup.run import Job, MainThread, run_all
-from labctl.setup.settled import Later, Settled, is_ours, keep_settled, key_of_wish, recall_settled
 from labctl.transport.early import EarlyConnections
 from labctl.transport.local import LocalSession
 from labctl.transport.session import Session, Sudo
 from labctl.transport.ssh import Access, connect
-
-if TYPE_CHECKING:
-    # Not needed for machines that are as they should be; see `settled`.
-    from labctl.setup.change import Change
-    from labctl.setup.resource import Resource
 
 DEFAULT_PROFILES = ("base",)
 
@@ -189,7 +186,7 @@ def prepare(
         machines = choose(names, load)
     main = MainThread()
     labels = [host.name for host in machines.hosts] or [LOCAL]
-    maker = _Maker(options, front, main, _Question(labels, front, main), early, machines.inventory)
+    maker = _Maker(options, front, main, _Question(labels, front, main), early)
     jobs = []
     hosts: list[Host | None] = [*machines.hosts] or [None]
     for name, host in zip(labels, hosts, strict=True):
@@ -208,8 +205,6 @@ def parse_settings(words: Sequence[str]) -> dict[str, Any]:
     Raises:
         UsageError: A word has no ``=`` or its value is not YAML.
     """
-    import yaml  # noqa: PLC0415 - most runs set nothing
-
     values = {}
     for word in words:
         name, equals, text = word.partition("=")
@@ -234,19 +229,6 @@ def _left_over(
     return left, profiles or list(last.profiles or ()), settings or dict(last.settings)
 
 
-def _build(
-    profiles: Sequence[str], given: Mapping[str, object], about: Mapping[str, object]
-) -> list[Resource]:
-    from labctl.setup.profile import build_items  # noqa: PLC0415 - see TYPE_CHECKING
-
-    return arrange(unique(build_items(profiles, given, about)))
-
-
-def _keep(place: str, key: str, items: Sequence[Resource], settled: Settled) -> None:
-    if is_ours(items):
-        keep_settled(place, key, settled)
-
-
 class _Maker:
     """Makes the job of each machine; what is the same for all is held here."""
 
@@ -257,7 +239,6 @@ class _Maker:
         main: MainThread,
         question: _Question,
         early: EarlyConnections | None,
-        place: Path | None,
     ) -> None:
         self.options = options
         self.front = front
@@ -265,7 +246,6 @@ class _Maker:
         self.main = main
         self.question = question
         self.early = early
-        self.place = place
         self.passwords = Passwords(options, front, main)
 
     def job(
@@ -278,23 +258,15 @@ class _Maker:
         """Return the job of one machine; mistakes in its profiles are found now, for all."""
         target = reached if isinstance(reached, ResolvedHost) else None
         problem = reached if isinstance(reached, UnreachableError) else None
-        items: Sequence[Resource] = ()
-        known: Settled | None = None
-        keep: Callable[[Settled], None] = lambda settled: None
+        items: list[Resource] = []
         if problem is None:
-            about = context(name, target)
-            place, key = f"{self.place}\n{name}\n{profiles}", key_of_wish(profiles, given, about)
-            known = recall_settled(place, key)
-            items = Later(partial(_build, profiles, given, about))
-            if known is None:
-                len(items)
-            keep = partial(_keep, place, key, items)
+            items = arrange(unique(build_items(profiles, given, context(name, target))))
         connect = partial(self._connect, target, problem)
-        hooks = self._hooks(partial(self._prove, target) if target else None, keep)
-        run = HostRun(name, items, connect, hooks, check=self.options.check, settled=known)
+        prove = partial(self._prove, target) if target else None
+        run = HostRun(name, items, connect, self._hooks(prove), check=self.options.check)
         return Job(name, run)
 
-    def _hooks(self, prove: Callable[[], None] | None, keep: Callable[[Settled], None]) -> Hooks:
+    def _hooks(self, prove: Callable[[], None] | None) -> Hooks:
         ask = self.options.yes or self.options.check
         return Hooks(
             emit=self._emit,
@@ -302,7 +274,6 @@ class _Maker:
             record=self._record,
             prove_login=prove,
             cancelled=self.main.cancelled.is_set,
-            settled=keep,
         )
 
     def _record(self, host: str, changes: Sequence[tuple[Resource, Change]]) -> None:

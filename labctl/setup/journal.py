@@ -18,16 +18,13 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from labctl.errors import UsageError
 from labctl.fileio import write_atomic
 from labctl.paths import make_private, state_dir
 from labctl.setup.events import HostResult
-
-if TYPE_CHECKING:
-    from labctl.setup.change import Change
-    from labctl.setup.resource import Resource
+from labctl.setup.resource import Change, Resource
 
 FORMAT = 1
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from labctl.errors import UsageError
-from labctl.setup.change import Change, ImpossibleError
 from labctl.setup.facts import Fact, World
-
-if TYPE_CHECKING:
-    from labctl.setup.resource import Resource
+from labctl.setup.resource import Change, ImpossibleError, Resource
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from labctl.errors import UsageError
-from labctl.setup.profile_files import profile_folders, profile_names
+from labctl.paths import config_dir
 from labctl.setup.resource import Resource, resource_kind
 
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
@@ -61,6 +61,16 @@ class Profile:
     name: str
     path: Path
     body: ProfileFile
+
+
+def profile_folders() -> list[Path]:
+    """Return where profiles are looked for: the user's own first, then labctl's."""
+    return [config_dir() / "profiles", Path(__file__).parent / "profiles"]
+
+
+def profile_names() -> list[str]:
+    """Return the names of all profiles."""
+    return sorted({path.stem for folder in profile_folders() for path in folder.glob("*.yaml")})
 
 
 @lru_cache(maxsize=64)

@@ -10,18 +10,45 @@ from __future__ import annotations
 import difflib
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from labctl.errors import UsageError
-from labctl.setup.change import Change as Change
-from labctl.setup.change import ImpossibleError as ImpossibleError
+from labctl.errors import LabctlError, UsageError
 from labctl.setup.facts.base import Fact, World
 
 ENTRY_POINTS = "labctl.resources"
+
+
+class ImpossibleError(LabctlError):
+    """What a resource wants cannot be reached from how the machine is."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference between what is and what should be, before anything is done about it.
+
+    Attributes:
+        summary: What will be done, in a few words.
+        before: What is there, in a few words.
+        after: What will be there.
+        diff: For text files, the difference in unified form.
+        effects: Facts as the change will leave them; later items are planned against these.
+        backup: What is needed to put things back (the journal keeps it): path -> content, None
+            where there was no file.
+        parts: Of a change that has several, those that are to be made.
+    """
+
+    summary: str
+    before: str
+    after: str
+    diff: str = ""
+    effects: Mapping[Fact, object] = field(default_factory=dict)
+    backup: Mapping[str, bytes | None] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
 
 
 class Resource(BaseModel):

@@ -13,10 +13,6 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# Exit status of a step that found something else than its plan was made for: EX_TEMPFAIL of
-# sysexits.h(3head). The engine then looks and plans again.
-LOOK_AGAIN = 75
-
 _PREAMBLE = """\
 labctl_main() {
 export LC_ALL=C LANGUAGE=C DEBIAN_FRONTEND=noninteractive

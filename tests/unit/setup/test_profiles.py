@@ -14,8 +14,9 @@ from labctl.setup.plan import arrange, unique
 from labctl.setup.profile import (
     build_items,
     load_profile,
+    profile_folders,
+    profile_names,
 )
-from labctl.setup.profile_files import profile_folders, profile_names
 from labctl.setup.resource import Resource
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBaCZ4gSRlDVYoCPjx1T4BQH7ByKnq5rVIhNdRuOL+rn me@here"
