@@ -1,7 +1,7 @@
 """A serial port of a lab host, over SSH, with nothing installed there but a POSIX system.
 
-stty sets the port, two cats carry the bytes. Sources: stty(1), cat(1), flock(1) (util-linux and
-busybox alike), proc_pid_fd(5), sh(1p).
+stty sets the port, two dds carry the bytes. Sources: stty(1), dd(1), flock(1) (util-linux and
+busybox alike), proc_pid_fd(5), sh(1p), splice(2).
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ from labctl.transport.session import Session, Stream
 # this line, found again in the command line of a script whose connection died without sshd having
 # noticed, so that it can be ended; $3: the device; the rest: arguments of stty.
 # stty comes before the shell opens the device: stty does not wait for carrier, and sets CLOCAL so
-# that the shell does not wait either. sshd runs us as the leader of a process group.
+# that the shell does not wait either. sshd runs us as the leader of a session; the subshell is
+# none, so the device does not become our controlling terminal, to be hung up when we end.
+# dd and not cat: with bs= it passes each piece on at once, by read and write. cat splices where it
+# can (busybox's, new ones of coreutils), and a splice from a silent terminal into a pipe holds the
+# pipe's lock: whoever reads the pipe, here sshd, then sleeps and cannot even be killed.
 _SCRIPT = r"""
 word=$1 name=$2 dev=$3; shift 3
 say() { echo "$word $*"; }
@@ -49,18 +53,22 @@ for old in $(grep -l -e "[l]abctl-line-$name" /proc/[0-9]*/cmdline 2> /dev/null)
 done
 case $real in /dev/pts/*) ;; *) held=$(holder); [ -z "$held" ] || { say busy $held; exit; };; esac
 error=$(stty -F "$real" raw -echo -iexten clocal -hupcl "$@" 2>&1) || { say stty "$error"; exit; }
-{ exec 8<&0 9<> "$real"; } || { say gone; exit; }
-if command -v flock > /dev/null; then
-  flock -n 9 || { say busy $(exec 9>&-; holder); exit; }
-fi
-say ready
-exec 2> /dev/null < /dev/null
 trap 'trap "" TERM; kill -s TERM 0' TERM
-cat <&9 8<&- & reader=$!
-{ cat <&8 >&9; kill $reader; } > /dev/null & writer=$!
-exec 8<&- 9>&-
-wait $reader
-kill $writer
+(
+  exec 8<&0 9<> "$real"
+  if command -v flock > /dev/null; then
+    flock -n 9 || { say busy $(exec 9>&-; holder); exit 0; }
+  fi
+  say ready
+  exec 2> /dev/null < /dev/null
+  dd bs=4096 <&9 8<&- & reader=$!
+  { dd bs=4096 <&8 >&9; kill $reader; } > /dev/null & writer=$!
+  exec 8<&- 9>&-
+  wait $reader
+  kill $writer
+  exit 0
+) || say gone
+exit
 """
 
 # A break is a low line for longer than a character. A NUL at a rate r holds it low for 9 bits: the
