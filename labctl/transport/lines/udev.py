@@ -163,7 +163,7 @@ def _read_port(entry: Path, sysfs: Path, udev_data: Path) -> Port | None:
         properties["DRIVER"] = driver
     if number := _attribute(entry / "device/port_number"):
         properties["ID_PORT"] = number
-    database = _text(udev_data / f"c{event['MAJOR']}:{event['MINOR']}").splitlines()
+    database = _text(udev_data / f"c{event['MAJOR']}:{event['MINOR']}").split("\n")
     known = dict(_assignments("\n".join(line[2:] for line in database if line[:2] == "E:")))
     links = tuple(Path("/dev", line[2:]) for line in database if line[:2] == "S:")
     return Port(device, properties | (known or _derive(ancestors)), links)
@@ -282,7 +282,7 @@ def _link_name(path: Path) -> str:
 
 
 def _assignments(text: str) -> Iterator[tuple[str, str]]:
-    for line in text.splitlines():
+    for line in text.split("\n"):
         key, equals, value = line.partition("=")
         if equals:
             yield key, value
