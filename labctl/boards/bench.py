@@ -92,11 +92,17 @@ class Bench:
             send_line=self._send_line,
             password=self._password,
             say=say,
-            tail=lambda: self.line.record.tail(_TAIL_BYTES),
+            tail=self._tail,
         )
 
     def _session(self, dialect: PosixShell | UBootShell) -> Session:
         return Session(self.line, dialect, self.signs, self.name, profile=self.profile)
+
+    def _tail(self) -> bytes:
+        """Return the last bytes before what the channel reads next: none comes twice."""
+        record, end = self.line.record, self.line.offset
+        begin = max(record.begin, end - _TAIL_BYTES)
+        return b"".join(piece.data for piece in record.pieces(begin, end))
 
     def _send_line(self, line: str) -> None:
         assert self.uboot is not None

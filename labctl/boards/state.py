@@ -15,6 +15,8 @@ from labctl.boards.signs import NotSeenError, Signs, Watcher, prompt_at_end
 
 _PROBE_S = 5.0
 _LISTEN_S = 0.3
+# A board that boots or logs talks on; so long is waited for it to come to a prompt.
+_SETTLE_S = 3.0
 # A comment in every shell that we know, and harmless to most of what reads a line. An empty line
 # would make U-Boot repeat its last command.
 HARMLESS = b"#\r"
@@ -96,7 +98,7 @@ class Detector:
         """Return where the board is; sends a harmless probe where its last words leave it open.
 
         Args:
-            tail: The last bytes of the record.
+            tail: The last bytes of the record, up to where the channel reads on.
         """
         self.watcher.restart(tail)
         fresh = self.watcher.drain(quiet_s=0.05, most_s=_LISTEN_S)
@@ -106,10 +108,15 @@ class Detector:
             return found
         if self._panicked(text):
             return Finding(State.PANIC, False, self.watcher.last_words())
-        heard = self.watcher.drain(quiet_s=_LISTEN_S, most_s=_LISTEN_S)
-        if heard:
-            return self._talking(text + heard)
-        return self._provoke(text)
+        heard = self.watcher.drain(quiet_s=_LISTEN_S, most_s=_SETTLE_S)
+        if not heard:
+            return self._provoke(text)
+        # It was talking; where it stopped, it may have come to a prompt.
+        text += heard
+        guess = _BY_PROMPT.get(prompt_at_end(text, self.signs) or "")
+        if guess is not None and (found := self._prove(guess)):
+            return found
+        return self._talking(text)
 
     def _prove(self, guess: State) -> Finding | None:
         evidence = self.watcher.last_words()
