@@ -21,6 +21,8 @@ _BEGINNING = re.compile(
       | \ *\d+\.\d{6}\] (?: $ | \[\ *[TC]?\d*\]?$ | (?:\[\ *[TC]\d+\])?\ [^\n]*$ )))""",
     re.VERBOSE,
 )
+# The same, looked for anywhere in a line in one pass.
+_OPEN = re.compile(rb"(?=[<\[])(?:" + _BEGINNING.pattern + rb")", re.VERBOSE)
 # Nothing longer is taken for a message that has not ended.
 _LONGEST = 2048
 
@@ -55,21 +57,12 @@ class NoiseSplitter:
         # A message that is not complete begins in the last line.
         start = clean.rfind(b"\n") + 1
         start = max(start, len(clean) - _LONGEST)
-        position = start
-        while (position := _candidate(clean, position)) >= 0:
-            if may_be_beginning(clean[position:]):
-                self._held = clean[position:]
-                return clean[:position]
-            position += 1
-        self._held = b""
-        return clean
+        unfinished = _OPEN.search(clean, start)
+        position = unfinished.start() if unfinished else len(clean)
+        self._held = clean[position:]
+        return clean[:position]
 
     def flush(self) -> bytes:
         """Return what is held back; nothing more will come."""
         held, self._held = self._held, b""
         return held
-
-
-def _candidate(data: bytes, position: int) -> int:
-    found = [at for at in (data.find(b"[", position), data.find(b"<", position)) if at >= 0]
-    return min(found, default=-1)

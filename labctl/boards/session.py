@@ -7,42 +7,42 @@ that arrived damaged is printed again, and never returned.
 
 from __future__ import annotations
 
-import re
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from labctl.boards import noise, sender
 from labctl.boards.channel import Channel
 from labctl.boards.dialects.base import Dialect, Marks
-from labctl.boards.frame import Answer, Frame, fits
+from labctl.boards.errors import (
+    BoardResetError,
+    CommandTimeoutError,
+    DamagedError,
+    InterruptedCommandError,
+)
+from labctl.boards.exchange import Exchange, UnknownWordsError
+from labctl.boards.frame import NO_CHECKSUM, NO_FILE, UNFINISHED, Answer, fits
 from labctl.boards.sender import SenderProfile
-from labctl.boards.signs import BoardPanicError, Signs, prompt_at_end
+from labctl.boards.signs import Signs
 from labctl.errors import LabctlError
 
-_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+__all__ = [
+    "BoardResetError",
+    "CommandTimeoutError",
+    "DamagedError",
+    "InterruptedCommandError",
+    "Result",
+    "Session",
+]
+
 OUTPUT_LIMIT = 64 << 20
 _TRIES = 3
 _LOOKS = 8
 _FETCHES = 200
 _SMALL = 64
-# A prompt without the end mark: so long is waited for bytes that are still on their way.
-_QUIET_S = 0.5
-_GRACE_S = 1.0
-_CTRL_C = b"\x03"
-
-
-class DamagedError(LabctlError):
-    """The answer arrived damaged, and could not be had again; it is not returned."""
-
-
-class BoardResetError(LabctlError):
-    """The board was reset in mid command."""
-
-
-class CommandTimeoutError(LabctlError):
-    """The command did not end within the time."""
+_PREPARE_S = 5.0
+# Saved output takes the board's memory; it is removed after so many commands or bytes.
+_KEPT_COMMANDS = 32
+_KEPT_BYTES = 256 << 10
 
 
 @dataclass(frozen=True)
@@ -95,39 +95,72 @@ class Session:
         self.channel = channel
         self.dialect = dialect
         self.profile = profile or SenderProfile()
-        self._signs = signs
         self._name = name
-        self._limit = output_limit
-        # It begins with a letter, so that it is told from the numbers beside it.
-        self._word = "t" + "".join(secrets.choice(_ALPHABET) for _ in range(4))
-        self._count = 0
-        self._sent = 0
-        self._received = 0
-        self._noise: list[bytes] = []
+        self._exchange = Exchange(channel, dialect, signs, name, self.profile, output_limit)
         self._prepared = False
+        # An error or an exception left the shell in the middle of something.
+        self._in_doubt = False
+        # Where the shell saves output; empty where it cannot.
+        self._folder = ""
+        self._kept_commands = 0
+        self._kept_bytes = 0
         self._asked = Marks("")
-        self._prompt = signs.uboot_prompt if dialect.repeats_on_return else signs.shell_prompt
+        # Tag of the command that surely was the last to run; "t" is none.
+        self._ran = "t"
 
     # -- proof -------------------------------------------------------------------------------
 
     def probe(self, timeout: float) -> bool:
-        """Tell whether this kind of shell answers within ``timeout`` seconds; prepares it."""
-        self._count += 1
-        tag = f"{self._word}{self._count}"
-        try:
-            came = self._type(self.dialect.probe(tag), echo_s=min(timeout, 2.0), strict=False)
-        except sender.SendError:
-            return False
-        deadline = time.monotonic() + timeout
-        pattern = re.compile(rb"(?:^|[\r\n])@P" + tag.encode() + rb"\r*\n")
-        while not pattern.search(noise.split(came)[0]):
-            left = deadline - time.monotonic()
-            data = self._read(max(left, 0.0))
-            if not data and left <= 0:
+        """Tell whether this kind of shell answers within ``timeout`` seconds; changes nothing."""
+        tag = self._exchange.marks().tag
+        line, proof = self.dialect.probe(tag), self.dialect.proof(tag)
+        return self._exchange.ask_for(line, proof, timeout) is not None
+
+    def _prepare(self, timeout: float) -> bool:
+        """Tell the shell what `run` needs; return whether it answered."""
+        ready = self._ready(timeout)
+        for _ in range(_TRIES):
+            if ready != b"-":
+                break
+            if not self._exchange.tell(self.dialect.teach()):
                 return False
-            came += data
+            ready = self._ready(timeout)
+        if ready is None or ready == b"-":
+            return False
+        self._folder = ready[1:].decode("ascii", "replace")
+        self._kept_commands = self._kept_bytes = 0
+        self._ran = "t"
         self._prepared = True
+        self._in_doubt = False
         return True
+
+    def _ready(self, timeout: float) -> bytes | None:
+        """Return what the shell says of its readiness: see `Dialect.ready`."""
+        tag = self._exchange.marks().tag
+        line = self.dialect.ready(tag)
+        if not line:
+            return b"=" if self.probe(timeout) else None
+        match = self._exchange.ask_for(line, b"@P" + tag.encode() + rb"(-|=\S*)", timeout)
+        return match.group(1) if match else None
+
+    def _settle(self, deadline: float) -> None:
+        """Get the shell's attention and tell it what `run` needs.
+
+        Raises:
+            LabctlError: It does not answer.
+        """
+        if not self._in_doubt and self._prepare(min(_PREPARE_S, deadline - time.monotonic())):
+            return
+        # What ran is stopped; then a terminal without echo, or in raw mode, is put right.
+        for keys in ([], self.dialect.revive()):
+            self._exchange.interrupt()
+            for line in keys:
+                self._exchange.press(line)
+            left = deadline - time.monotonic()
+            if left > 0 and self._prepare(min(_PREPARE_S, left)):
+                return
+        raise LabctlError(f"no {self.dialect.name} answers", thing=self._name,
+                          action=f"labctl board state {self._name}")  # fmt: skip
 
     # -- commands ----------------------------------------------------------------------------
 
@@ -151,6 +184,7 @@ class Session:
             UsageError: The shell cannot take the command.
             CommandTimeoutError: It did not end in time; it was interrupted.
             DamagedError: Its answer was damaged and could not be fetched whole.
+            InterruptedCommandError: Something stopped it.
             BoardPanicError: The board panicked.
             BoardResetError: The board was reset meanwhile.
             SendError: The board does not echo what it is sent.
@@ -158,19 +192,18 @@ class Session:
         """
         started = time.monotonic()
         deadline = started + timeout
-        self._sent = self._received = 0
-        self._noise = []
-        if not self._prepared and not self.probe(min(timeout, 5.0)):
-            raise LabctlError(f"no {self.dialect.name} answers", thing=self._name,
-                              action=f"labctl board state {self._name}")  # fmt: skip
+        exchange = self._exchange
+        exchange.sent = exchange.received = 0
+        exchange.noise = []
         answer, fetches = self._answer(command, deadline, live, idempotent=idempotent)
+        self._in_doubt = False
         return Result(
             output=answer.body,
             exit_code=answer.status,
-            noise=self._noise,
+            noise=exchange.noise,
             seconds=time.monotonic() - started,
-            bytes_sent=self._sent,
-            bytes_received=self._received,
+            bytes_sent=exchange.sent,
+            bytes_received=exchange.received,
             checked=answer.checked,
             fetches=fetches,
         )
@@ -185,121 +218,70 @@ class Session:
     ) -> tuple[Answer, int]:
         """Return the answer to ``command`` and how often its output was fetched again."""
         for _ in range(_TRIES):
-            answer = self._ask(command, deadline, live)
-            if answer is not None and (answer.checked or answer.crc is None or live):
-                return answer, 0
-            if self.dialect.saves_output and live is None:
+            if self._in_doubt or not self._prepared:
+                self._settle(deadline)
+            try:
+                answer = self._ask(command, deadline, live)
+            except UnknownWordsError:
+                self._prepared = False
+                continue
+            if answer is not None and self._is_whole(answer):
+                return self._accepted(answer), 0
+            if self._saves(live):
                 saved, fetches = self._saved(self._asked, deadline)
                 if saved is not None:
-                    return saved, fetches
+                    return self._accepted(saved), fetches
                 continue  # the shell says that it did not run
+            # What it ran into is not known: a quote that was not closed asks for more.
+            self._in_doubt = True
             if not idempotent:
                 break
-        raise DamagedError(
-            "the answer was lost on the way; the command may have run",
+        raise self._lost("the answer was lost on the way")
+
+    def _saves(self, live: Callable[[bytes], None] | None) -> bool:
+        return self.dialect.saves_output and live is None and bool(self._folder)
+
+    @staticmethod
+    def _is_whole(answer: Answer) -> bool:
+        """Tell whether ``answer`` is all that can be had: proved, or of a shell without a proof."""
+        if answer.crc == NO_CHECKSUM:
+            return bool(answer.body)  # otherwise it cannot print either
+        return answer.checked or answer.crc is None
+
+    def _accepted(self, answer: Answer) -> Answer:
+        """Note what is known now of the shell."""
+        self._ran = self._asked.tag
+        self._kept_commands += 1
+        self._kept_bytes += answer.size or 0
+        if answer.gone:
+            self._prepared = False
+        return answer
+
+    def _lost(self, cause: str) -> DamagedError:
+        return DamagedError(
+            f"{cause}; the command may have run",
             thing=self._name,
             action="run it again if that is safe (--idempotent does so by itself)",
         )
 
     def send_line(self, line: str) -> None:
         """Type a line and wait for no answer: for commands that never return, such as boot."""
-        self._prepared = False
-        self._type(line.encode(), echo_s=1.0, strict=True)
+        self._prepared = self._in_doubt = False
+        self._exchange.type([line.encode()], echo_s=1.0)
 
     def _ask(
         self, command: str, deadline: float, live: Callable[[bytes], None] | None
     ) -> Answer | None:
         """Send the command and return its answer, None if it got lost."""
-        self._asked = marks = self._marks()
-        lines = self.dialect.frame(command, marks, live=live is not None)
-        came = b""
-        for line in lines:
-            came = self._type(line, echo_s=2.0, strict=True)
-        return self._await(marks, came, deadline, live)
-
-    def _marks(self) -> Marks:
-        self._count += 1
-        return Marks(f"{self._word}{self._count}")
-
-    def _type(self, line: bytes, *, echo_s: float, strict: bool) -> bytes:
-        """Send a line; return what came that is not surely its echo."""
-        sent = sender.send_line(
-            self.channel, line, self.profile, name=self._name, echo_s=echo_s,
-            strict_blanks=strict, prompt=self._prompt,
-        )  # fmt: skip
-        self._sent += sent.bytes_sent
-        self._received += len(sent.received)
-        return sent.received
-
-    def _read(self, timeout: float) -> bytes:
-        data = self.channel.read(timeout)
-        self._received += len(data)
-        return data
-
-    def _await(
-        self,
-        marks: Marks,
-        came: bytes,
-        deadline: float,
-        live: Callable[[bytes], None] | None,
-    ) -> Answer | None:
-        """Read until the end mark of ``marks``; None where the answer got lost."""
-        frame = Frame(marks, live, self._limit, own_newline=self.dialect.saves_output)
-        frame.feed(came)
-        warned_at: float | None = None
-        while frame.answer is None and not frame.damaged:
-            now = time.monotonic()
-            if now >= deadline:
-                self._give_up(frame)
-            data = self._read(min(_QUIET_S, deadline - now))
-            if data:
-                frame.feed(data)
-                if frame.too_long:
-                    self.channel.write(_CTRL_C)
-                    raise DamagedError(
-                        f"the output is longer than {self._limit} bytes", thing=self._name,
-                        action="write it to a file on the board",
-                    )  # fmt: skip
-                if warned_at is None and self._alarm(frame.recent):
-                    warned_at = time.monotonic()
-            # Output that tells of a panic (a log that is shown) is followed by its end mark.
-            if warned_at is not None and time.monotonic() - warned_at > _GRACE_S:
-                self._raise_alarm(frame.recent)
-            # While a program runs live, what looks like a prompt may be its own.
-            may_be_lost = not data and warned_at is None and not (live and frame.begun)
-            if may_be_lost and self._at_prompt(frame.recent):
-                return None
-        self._noise += frame.noise
-        return frame.answer
-
-    def _at_prompt(self, text: bytes) -> bool:
-        return prompt_at_end(text, self._signs) in ("uboot", "shell", "login") or text.endswith(
-            (b"\n> ", b"\r> ")
-        )
-
-    def _alarm(self, text: bytes) -> bool:
-        return any(sign.search(text) for sign in (*self._signs.panic, *self._signs.rom))
-
-    def _raise_alarm(self, text: bytes) -> None:
-        self._prepared = False
-        for sign in self._signs.panic:
-            if match := sign.search(text):
-                raise BoardPanicError(self._name, text[match.start() :])
-        raise BoardResetError(
-            "it was reset in mid command", thing=self._name,
-            action=f"look with 'labctl console log {self._name} --since 1m'",
-        )  # fmt: skip
-
-    def _give_up(self, frame: Frame) -> None:
-        self.channel.write(_CTRL_C)
-        self._prepared = False
-        from labctl.report.sanitize import clean_line  # noqa: PLC0415
-
-        last = clean_line(frame.recent.rstrip().rpartition(b"\n")[2], limit=120)
-        raise CommandTimeoutError(
-            f"the command did not end in time; it last said: {last or 'nothing'}",
-            thing=self._name, action="give it more with --timeout",
-        )  # fmt: skip
+        self._asked = marks = self._exchange.marks()
+        saved = self._saves(live)
+        lines = self.dialect.frame(command, marks, live=not saved)
+        if saved and (self._kept_commands > _KEPT_COMMANDS or self._kept_bytes > _KEPT_BYTES):
+            lines[0] = self.dialect.tidy(lines[0], self._folder)
+            self._kept_commands = self._kept_bytes = 0
+        self._in_doubt = True
+        self._exchange.type(lines)
+        return self._exchange.answer(marks, deadline, live, saved=saved)
 
     # -- damage ------------------------------------------------------------------------------
 
@@ -308,36 +290,58 @@ class Session:
 
         The shell says with each fetch which command it ran last.
         """
-        votes: list[tuple[int | None, str | None, int | None]] = []
+        votes: list[tuple[int, str | None, str | None, int | None]] = []
         fetches = 0
         while fetches < _LOOKS:
             fetches += 1
             answer = self._fetch(0, None, deadline)
             if answer is None:
-                # A shell that was started anew does not know our words.
-                self.probe(min(5.0, max(0.0, deadline - time.monotonic())))
                 continue
-            if answer.ran != asked.tag:
-                if answer.checked:
-                    return None, fetches
-                continue
-            if answer.checked:
+            if answer.ran == asked.tag and self._is_whole(answer):
                 return answer, fetches
-            vote = (answer.status, answer.crc, answer.size)
-            if vote in votes:
+            # No checksum is over what the shell says of itself: twice the same is believed.
+            vote = (answer.status, answer.ran, answer.crc, answer.size)
+            if vote not in votes:
+                votes.append(vote)
+                continue
+            if answer.ran == self._ran:
+                return None, fetches
+            if answer.ran == asked.tag + UNFINISHED:
+                raise InterruptedCommandError(
+                    "the command was stopped before it ended (Ctrl-C, or a signal to the shell)",
+                    thing=self._name,
+                )
+            if answer.ran == asked.tag:
+                if answer.crc in (NO_FILE, NO_CHECKSUM):
+                    raise self._unprintable(answer)
                 return self._fetch_parts(answer, fetches, deadline)
-            votes.append(vote)
         raise DamagedError(
             f"{fetches} fetches did not bring its answer undamaged",
             thing=self._name,
             action="the line loses bytes: check its rate and cable",
         )
 
+    def _unprintable(self, answer: Answer) -> DamagedError:
+        self._prepared = False
+        cause = (
+            f"what it printed is gone from {self._folder}"
+            if answer.crc == NO_FILE
+            else "the shell finds neither cksum nor md5sum to prove what it printed"
+        )
+        return DamagedError(
+            f"{cause}; its exit code was {answer.status}", thing=self._name,
+            action="let it run live (--live), or see to PATH on the board",
+        )  # fmt: skip
+
     def _fetch(self, begin: int, count: int | None, deadline: float) -> Answer | None:
-        marks = self._marks()
+        marks = self._exchange.marks()
         line = self.dialect.fetch(marks, begin, count)
-        came = self._type(line, echo_s=2.0, strict=True)
-        return self._await(marks, came, deadline, None)
+        self._exchange.type([line])
+        try:
+            return self._exchange.answer(marks, deadline, None, saved=True)
+        except UnknownWordsError:
+            self._prepared = False
+            raise self._lost("the shell was started anew meanwhile") from None
 
     def _fetch_parts(self, whole: Answer, fetches: int, deadline: float) -> tuple[Answer, int]:
         """Print the saved output again, in ever smaller parts, until each fits its checksum."""

@@ -45,10 +45,37 @@ class Dialect(ABC):
 
     @abstractmethod
     def probe(self, tag: str) -> bytes:
-        """Return a line to which only this shell answers ``@P`` and ``tag`` at a line's start.
+        """Return a short line that only this kind of shell answers as `proof` says."""
 
-        It prepares the shell for `frame` at the same time.
+    @abstractmethod
+    def proof(self, tag: str) -> bytes:
+        """Return the pattern of the answer to `probe`, a whole line; no echo ever matches it."""
+
+    def ready(self, tag: str) -> bytes:
+        """Return the line that makes the shell ready for `frame`; empty where it always is.
+
+        It answers ``@P``, ``tag``, ``=`` and the folder that output is saved in (nothing where
+        there is none); or ``@P``, ``tag`` and ``-`` where it needs the lines of `teach` first.
         """
+        return b""
+
+    def teach(self) -> list[bytes]:
+        """Return the lines that tell the shell what `ready` needs; they print nothing.
+
+        After the first of them no line wraps.
+        """
+        return []
+
+    def tidy(self, command_line: bytes, folder: str) -> bytes:
+        """Return ``command_line`` so that it empties ``folder``, of `prepare`, first."""
+        return command_line
+
+    def revive(self) -> list[bytes]:
+        """Return what to type, unseen, at a terminal that a program left in a bad mode.
+
+        The shell is waited for after each.
+        """
+        return []
 
     @abstractmethod
     def frame(self, command: str, marks: Marks, *, live: bool) -> list[bytes]:
@@ -57,7 +84,7 @@ class Dialect(ABC):
         Args:
             command: What to run.
             marks: What to put around its output.
-            live: Let the output come as it is printed, not saved first.
+            live: Let the output come as it is printed; it is neither saved nor checked.
 
         Raises:
             UsageError: The shell cannot take this command.

@@ -26,9 +26,13 @@ class UBootShell(Dialect):
         self.line_limit = line_limit
 
     def probe(self, tag: str) -> bytes:
-        """Return a line whose answer only a shell that joins quoted words gives."""
+        """Return a line whose answer only hush gives: it has no process id, other shells do."""
         cut = len(tag) // 2
-        return f'echo "@P""{tag[:cut]}""{tag[cut:]}"'.encode()
+        return f'echo "@P""{tag[:cut]}""{tag[cut:]}"=$$'.encode()
+
+    def proof(self, tag: str) -> bytes:
+        """Return the pattern of that answer."""
+        return b"@P" + tag.encode() + rb"=(?!\d)[^\r\n]*"
 
     def frame(self, command: str, marks: Marks, *, live: bool) -> list[bytes]:
         """Return the line that runs ``command``; see `Dialect.frame`."""
@@ -38,7 +42,9 @@ class UBootShell(Dialect):
                 f"U-Boot takes printable ASCII only, not {', '.join(map(repr, bad))}",
                 action="write several commands, joined by ';'",
             )
-        line = f'echo "@B""{marks.tag}";{command};echo "@E""{marks.tag} $? $?"'
+        bare = _bare(command)
+        body = f"{bare};" if bare else ""
+        line = f'echo "@B""{marks.tag}";{body}echo "@E""{marks.tag} $? $?"'
         if len(line) >= self.line_limit:
             raise UsageError(
                 f"the command has {len(command)} characters; with its marks U-Boot takes "
@@ -46,3 +52,42 @@ class UBootShell(Dialect):
                 action="split it, or put it into variables with setenv",
             )
         return [line.encode()]
+
+
+def _bare(command: str) -> str:
+    """Return ``command`` without a comment and without blanks and semicolons at its end.
+
+    A comment would take the end mark with it, and after an open quote hush waits for more and takes
+    all that follows for a part of it.
+
+    Raises:
+        UsageError: A quote is not closed, or a backslash ends the command.
+    """
+    quote = ""
+    end = len(command)
+    position = 0
+    word_begins = True
+    while position < len(command):
+        char = command[position]
+        if char == "\\" and quote != "'":
+            if position + 1 == len(command):
+                raise UsageError("nothing follows the backslash at the end of the command")
+            position += 1
+        elif quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        elif char == "#" and word_begins:
+            end = position
+            break
+        word_begins = char in " ;&|"
+        position += 1
+    if quote:
+        raise UsageError(
+            f"a quote ({quote}) is not closed in: {command}",
+            action="close it; U-Boot would wait for the rest",
+        )
+    kept = command[:end].strip()
+    while kept.endswith(";") and not kept.endswith("\\;"):
+        kept = kept[:-1].rstrip()
+    return kept

@@ -70,6 +70,22 @@ def find_holders(device: Path, *, ours: int | None = None) -> list[Holder]:
     return found
 
 
+def flock_holder(device: Path) -> Holder | None:
+    """Return who holds a flock(2) on the device file (proc_locks(5)), if it can be told."""
+    try:
+        state = device.stat()
+        locks = (_PROC / "locks").read_text().splitlines()
+    except OSError:
+        return None
+    file = f"{os.major(state.st_dev):02x}:{os.minor(state.st_dev):02x}:{state.st_ino}"
+    for line in locks:
+        # "1: FLOCK  ADVISORY  WRITE 4711 00:1a:5 0 EOF"; with "->" those who wait for it
+        fields = line.split()
+        if fields[1:2] == ["FLOCK"] and fields[5:6] == [file] and int(fields[4]) > 0:
+            return Holder(int(fields[4]), program(int(fields[4])))
+    return None
+
+
 class LockFile:
     """The UUCP lock file of a port, for programs that know no other lock (minicom, pppd).
 

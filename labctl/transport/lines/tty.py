@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from labctl.transport.lines.base import Line, LineBusyError, LineGoneError, UnsupportedError
-from labctl.transport.lines.holders import Holder, LockFile, find_holders
+from labctl.transport.lines.holders import Holder, LockFile, find_holders, flock_holder
 from labctl.transport.lines.settings import LineSettings, check_baud
 from labctl.transport.lines.tty_errors import explain_open_error
 
@@ -167,7 +167,7 @@ class TtyLine(Line):
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._raise_busy()
+            self._raise_busy(flock_holder(self._device))
         if self._pseudo:
             # The program that made it may well hold it open, so that it is never hung up; and
             # TIOCEXCL would outlive us for as long as the other side is open.
