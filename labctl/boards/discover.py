@@ -87,14 +87,14 @@ def _name(port: udev.Port, taken: set[str]) -> str:
 
 
 def to_yaml(adapters: Sequence[Adapter]) -> str:
-    """Return ``adapters`` as the ``boards`` section of an inventory; models are to be filled in."""
+    """Return ``adapters`` as the ``boards`` section of an inventory."""
     lines = ["boards:"]
     for one in adapters:
         lines.append(f"  # {one.what}")
         if one.by_socket:
             lines.append("  # It has no serial number: the name holds for this USB socket only.")
         lines.append(f"  {one.name}:")
-        lines.append("    model: arduino-uno  # write the model: a folder below boards/")
+        lines.append("    model: generic  # or its own: the name of a folder below boards/")
         quoted = one.line.replace("'", "''")
         lines.append(f"    line: '{quoted}'")
     return "\n".join(lines) + "\n"

@@ -9,7 +9,7 @@ import click
 
 from labctl.cli.common import AppContext, complete_boards, find_board, json_option
 from labctl.cli.lab_image import progress_lines
-from labctl.errors import ExitCode
+from labctl.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from labctl.boards.bench import Bench
@@ -399,13 +399,19 @@ Examples:
 Exit code: 0."""
 )
 @json_option
-def discover(as_json: bool) -> int:
+@click.pass_obj
+def discover(app: AppContext, as_json: bool) -> int:
     """List serial adapters and print them as entries for the inventory."""
     from labctl.boards.discover import discover as find
     from labctl.boards.discover import to_yaml
     from labctl.report.jsondoc import document
 
-    adapters = find()
+    try:
+        inventory = app.load_inventory()
+        taken = [*inventory.hosts, *inventory.boards, *inventory.fpga]
+    except UsageError:
+        taken = []  # there need be none yet: this is how one begins
+    adapters = find(taken)
     if as_json:
         click.echo(
             document("board-discover", 1, {"adapters": [one.describe() for one in adapters]})

@@ -185,6 +185,7 @@ class Requests:
         self._must_be_open().set_baud(rate)
         self._owner.note("baud", rate=rate)
         self._owner.answer(connection, request)
+        self._owner.read_line()
 
     def _op_signals(self, connection: Connection, request: Message) -> None:
         self._must_hold(connection)
@@ -192,6 +193,7 @@ class Requests:
         self._must_be_open().set_signals(dtr=dtr, rts=rts)
         self._owner.note("signals", dtr=dtr, rts=rts)
         self._owner.answer(connection, request)
+        self._owner.read_line()
 
     def _op_break(self, connection: Connection, request: Message) -> None:
         self._must_hold(connection)
@@ -205,7 +207,12 @@ class Requests:
                 line.send_break(seconds)
             except LabctlError as error:
                 return lambda failed=error: self._owner.fail(connection, request, failed)  # type: ignore[misc]
-            return lambda: self._owner.answer(connection, request)
+
+            def done() -> None:
+                self._owner.answer(connection, request)
+                self._owner.read_line()
+
+            return done
 
         self._owner.note("break", seconds=seconds)
         self._owner.start_work(work)

@@ -167,10 +167,16 @@ class Owner:
         if events & selectors.EVENT_WRITE:
             self.write_some()
         if events & selectors.EVENT_READ and self.line is not None:
-            self._read_line()
+            self.read_line()
 
-    def _read_line(self) -> None:
-        assert self.line is not None
+    def read_line(self) -> None:
+        """Read what the line has, record it, and give it to those who follow.
+
+        What it took in while it was opened or set (a negotiation, say) makes no descriptor
+        readable, so it is read after those too.
+        """
+        if self.line is None:
+            return
         parts: list[bytes] = []
         size = 0
         gone: LineGoneError | None = None
@@ -235,6 +241,7 @@ class Owner:
         self.listen_to_line(True)
         self.note("opened", url=line.url)
         self._tell({"event": "back", "offset": self.log.end})
+        self.read_line()
 
     def _open_failed(self, error: LabctlError) -> None:
         self.gone = error
