@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pexpect
 from harness import Aim, Report, Say, argument_parser, run_bench
@@ -147,7 +148,13 @@ def pexpect_noise() -> tuple[int, int]:
     return right, wrong
 
 
-class _Noisy(pexpect.spawnbase.SpawnBase[bytes]):
+if TYPE_CHECKING:
+    _Base = pexpect.spawnbase.SpawnBase[bytes]
+else:
+    _Base = pexpect.spawnbase.SpawnBase  # takes no parameter when the program runs
+
+
+class _Noisy(_Base):
     """pexpect on a wire."""
 
     def __init__(self, wire: Wire) -> None:
