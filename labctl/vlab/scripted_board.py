@@ -15,6 +15,7 @@ from pathlib import Path
 from labctl import procs
 from labctl.errors import LabctlError
 from labctl.report.sanitize import clean_line
+from labctl.vlab import board
 from labctl.vlab.board_model import ScriptedModel
 from labctl.vlab.programs import tool_environment
 from labctl.vlab.state import Machine, MachineRecord
@@ -44,7 +45,7 @@ def start(machine: Machine, model: ScriptedModel) -> MachineRecord:
     """
     machine.remove()
     record = MachineRecord(
-        name=machine.name, kind="board", image="", address="", port=0, accel="none",
+        name=machine.name, kind=board.KIND, image="", address="", port=0, accel="none",
         line=str(line_link(machine)),
     )  # fmt: skip
     machine.write(record)
