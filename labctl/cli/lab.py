@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Literal
 
@@ -90,8 +90,8 @@ def _plain(outcome: Outcome) -> dict[str, object]:
         "name": outcome.name,
         "result": outcome.result,
         "seconds": outcome.seconds,
-        "address": record.address if record else None,
-        "port": record.port if record else None,
+        "address": (record.address or None) if record else None,
+        "port": (record.port or None) if record else None,
         "accel": record.accel if record else None,
         "host_keys": list(record.host_keys) if record else [],
         "error": str(outcome.error) if outcome.error else None,
@@ -218,7 +218,7 @@ Exit code: 0."""
 @json_option
 @click.pass_obj
 def status(app: AppContext, as_json: bool) -> int:
-    """List the lab's machines: state, address, console."""
+    """List the lab's machines: state, address, power, console."""
     from labctl.report.jsondoc import document
     from labctl.report.terminal import Terminal
     from labctl.vlab import lab as engine
@@ -231,10 +231,10 @@ def status(app: AppContext, as_json: bool) -> int:
         return int(ExitCode.OK)
     rows = [
         (one.name, one.kind, one.state, one.pid or "-", one.address or "-",
-         _age(one.uptime_s), one.accel or "-", one.console or "-")
+         _age(one.uptime_s), one.accel or "-", one.power or "-", one.console or "-")
         for one in machines
     ]  # fmt: skip
-    header = ("NAME", "KIND", "STATE", "PID", "SSH", "UPTIME", "ACCEL", "CONSOLE")
+    header = ("NAME", "KIND", "STATE", "PID", "SSH", "UPTIME", "ACCEL", "POWER", "CONSOLE")
     Terminal().table(header, rows)
     return int(ExitCode.OK)
 
@@ -251,9 +251,10 @@ def _age(seconds: float | None) -> str:
     epilog="""\b
 Examples:
   labctl lab reset box1        a new machine again, at the same address
+  labctl lab reset arm64       a new board: flash and disk as from the factory
 
 \b
-Exit codes: 0 it answers, 1 it failed, 2 the lab runs no such box."""
+Exit codes: 0 it answers, 1 it failed, 2 the lab runs no such machine."""
 )
 @click.argument("name", shell_complete=complete_hosts)
 @_SIZE_OPTIONS[0]
@@ -262,14 +263,30 @@ Exit codes: 0 it answers, 1 it failed, 2 the lab runs no such box."""
 @json_option
 @click.pass_obj
 def reset(app: AppContext, name: str, memory: int, cpus: int, accel: Accel, as_json: bool) -> int:
-    """Put the box NAME back to the fresh image; what was done in it is lost."""
+    """Make the box or board NAME as new; what was done in it is lost."""
     from labctl.inventory.loader import find_inventory
     from labctl.vlab import lab as engine
     from labctl.vlab.box import BoxOptions
 
     path = find_inventory(app.inventory)
+    if engine.is_board(path, name):
+        return _report([_reset_board(app, name, progress_lines(as_json))], as_json, "reset")
     options = BoxOptions(memory_mib=memory, cpus=cpus, accel=accel)
     return _report([engine.reset(path, name, progress_lines(as_json), options)], as_json, "reset")
+
+
+def _reset_board(app: AppContext, name: str, say: Callable[[str], None]) -> Outcome:
+    from labctl.vlab import lab as engine
+    from labctl.vlab.board_model import read_virtual
+
+    inventory = app.load_inventory()
+    if name not in inventory.boards:
+        raise UsageError(
+            "it runs, but is no longer in the inventory", thing=name,
+            action=f"labctl lab down {name}",
+        )  # fmt: skip
+    model = read_virtual(inventory.boards[name].model, inventory.path)
+    return engine.board_reset(inventory.path, name, model, say, lambda name: _switch_on(app, name))
 
 
 @lab.command(

@@ -20,9 +20,9 @@ from labctl.fileio import write_atomic
 from labctl.paths import cache_dir, make_private
 from labctl.procs import boot_id
 from labctl.vlab.emulation import ACCEL, CPU, MACHINE
-from labctl.vlab.image import Image
 from labctl.vlab.initramfs import PROBE_MARK, PROBE_WORD
 from labctl.vlab.programs import tool_environment
+from labctl.vlab.store import Image
 
 _DEADLINE_S = 10.0
 _DEVICE = Path("/dev/kvm")

@@ -18,10 +18,10 @@ from labctl.report.sanitize import clean
 from labctl.transport import qmp
 from labctl.vlab import accel as accelerators
 from labctl.vlab import emulation, hostapt, identity
-from labctl.vlab.image import Image
 from labctl.vlab.initramfs import BoxIdentity
 from labctl.vlab.programs import tool_environment
 from labctl.vlab.state import Machine, MachineRecord
+from labctl.vlab.store import Image
 
 ADDRESS = "127.0.0.1"
 _START_S = 60.0

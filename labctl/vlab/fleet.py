@@ -24,10 +24,10 @@ from labctl.fileio import locked
 from labctl.inventory.endpoints import lab_dir
 from labctl.paths import make_private
 from labctl.vlab import hostapt, identity
-from labctl.vlab.image import Image
 from labctl.vlab.initramfs import BoxIdentity
 from labctl.vlab.programs import tool_environment
 from labctl.vlab.state import Machine, MachineRecord, machines
+from labctl.vlab.store import Image
 
 # Not 22: a sshd of the host on all addresses holds port 22 of every loopback address too.
 PORT = 2222

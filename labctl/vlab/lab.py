@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,39 +11,33 @@ from labctl import procs
 from labctl.errors import LabctlError, UsageError
 from labctl.fileio import locked
 from labctl.inventory.endpoints import Endpoint, publish, withdraw
-from labctl.transport import qmp
 from labctl.vlab import board, box, fleet
-from labctl.vlab.board_image import ensure_board_image
-from labctl.vlab.board_model import VirtualModel
 from labctl.vlab.box import BoxOptions
-from labctl.vlab.image import Image, ensure_image
+from labctl.vlab.image import ensure_image
+from labctl.vlab.lab_boards import board_reset, boards_up
+from labctl.vlab.outcomes import Outcome, for_each
 from labctl.vlab.programs import BOX_PROGRAMS, FLEET_PROGRAMS, require
 from labctl.vlab.state import Machine, MachineRecord, machines
+from labctl.vlab.steps import Progress
+from labctl.vlab.store import Image
 
-Progress = Callable[[str], None]
+# The whole engine, for those who call it; boards are in a module of their own.
+__all__ = [
+    "MachineStatus",
+    "Outcome",
+    "board_reset",
+    "boards_up",
+    "down",
+    "fleet_up",
+    "is_board",
+    "reset",
+    "status",
+    "up",
+]
 
 # Several boxes on few processors slow each other down; this is for all of them together.
 BOOT_TIMEOUT_S = 300.0
 FLEET_TIMEOUT_S = 60.0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What happened to one machine.
-
-    Attributes:
-        name: Its name.
-        result: ``started``, ``already up``, ``stopped``, ``not running`` or ``failed``.
-        seconds: How long it took.
-        record: Its record, where it runs.
-        error: Why it failed.
-    """
-
-    name: str
-    result: str
-    seconds: float
-    record: MachineRecord | None = None
-    error: LabctlError | None = None
 
 
 def up(
@@ -68,7 +61,7 @@ def up(
     boxes = [Machine(inventory, name) for name in dict.fromkeys(names)]
     require(BOX_PROGRAMS)
     image = ensure_image(progress)
-    return _each(boxes, lambda machine: _up(machine, image, chosen, progress))
+    return for_each(boxes, lambda machine: _up(machine, image, chosen, progress))
 
 
 def _up(machine: Machine, image: Image, options: BoxOptions, progress: Progress) -> Outcome:
@@ -113,53 +106,6 @@ def _finish(machine: Machine, record: MachineRecord, *, timeout_s: float) -> Mac
     return record
 
 
-def boards_up(
-    inventory: Path,
-    models: Mapping[str, VirtualModel],
-    progress: Progress,
-    on_board: Callable[[str], None] | None = None,
-) -> list[Outcome]:
-    """Start virtual boards; those that run already are left alone.
-
-    Args:
-        inventory: The inventory file that the lab belongs to.
-        models: How to run each board, by its name.
-        progress: Gets a line for each step.
-        on_board: Called for each board once it can be reached and before it has power; it switches
-            it on. Without it the board is switched on here.
-
-    Raises:
-        DependencyError: Programs are missing.
-        LabctlError: An image cannot be built.
-    """
-    needs = [board.programs(model) for model in models.values()]
-    require(*(tools for tools, _ in needs), files=[one for _, files in needs for one in files])
-    images = {name: ensure_board_image(model, progress) for name, model in models.items()}
-    chosen = [Machine(inventory, name) for name in models]
-
-    def up_one(machine: Machine) -> Outcome:
-        started = time.monotonic()
-        with locked(machine.lock, what=machine.name):
-            record = machine.read()
-            if machine.state() == "up" and record:
-                publish(machine.inventory, board.endpoint(machine))
-                progress(f"{machine.name}: already up")
-                return Outcome(machine.name, "already up", 0.0, record)
-            withdraw(machine.inventory, machine.name)
-            box.stop(machine)
-            record = board.start(machine, models[machine.name], images[machine.name])
-            publish(machine.inventory, board.endpoint(machine))
-        if on_board is not None:
-            on_board(machine.name)
-        else:
-            qmp.execute(machine.qmp, "cont")
-        seconds = round(time.monotonic() - started, 1)
-        progress(f"{machine.name}: switched on in {seconds:.1f} s, console {machine.console}")
-        return Outcome(machine.name, "started", seconds, record)
-
-    return _each(chosen, up_one)
-
-
 def fleet_up(inventory: Path, count: int, progress: Progress) -> list[Outcome]:
     """Start the light boxes fleet01 to fleetN; those that run already are left alone.
 
@@ -181,7 +127,7 @@ def fleet_up(inventory: Path, count: int, progress: Progress) -> list[Outcome]:
     prefix = fleet.choose_subnet(inventory, names)
     key = fleet.identity_file(inventory)
     members = [Machine(inventory, name) for name in names]
-    outcomes = _each(members, lambda machine: _fleet_up(machine, image, prefix, key))
+    outcomes = for_each(members, lambda machine: _fleet_up(machine, image, prefix, key))
     ready = [outcome for outcome in outcomes if not outcome.error]
     seconds = time.monotonic() - started
     where = f"{prefix}.1-{count}:{fleet.PORT}"
@@ -222,7 +168,7 @@ def down(inventory: Path, names: Sequence[str], progress: Progress) -> list[Outc
         progress: Gets a line for each machine.
     """
     known = [Machine(inventory, name) for name in dict.fromkeys(names)] or machines(inventory)
-    return _each(known, lambda machine: _down(machine, progress))
+    return for_each(known, lambda machine: _down(machine, progress))
 
 
 def _down(machine: Machine, progress: Progress) -> Outcome:
@@ -268,6 +214,12 @@ def reset(
     return Outcome(name, "started", round(seconds, 1), new)
 
 
+def is_board(inventory: Path, name: str) -> bool:
+    """Tell whether the lab knows ``name`` as a board, running or crashed."""
+    record = Machine(inventory, name).read()
+    return record is not None and record.kind == board.KIND
+
+
 @dataclass(frozen=True)
 class MachineStatus:
     """One line of ``labctl lab status``.
@@ -280,7 +232,8 @@ class MachineStatus:
         address: ``address:port`` of its sshd, or None.
         uptime_s: Seconds since its process started, or None.
         accel: ``kvm``, ``tcg`` or ``none``; None where it does not run.
-        console: UNIX socket of its serial console, or None.
+        console: Its serial line, a UNIX socket or a tty; or None.
+        power: ``on`` or ``off`` for a board that runs; None for others, or where it is not known.
     """
 
     name: str
@@ -291,6 +244,7 @@ class MachineStatus:
     uptime_s: float | None = None
     accel: str | None = None
     console: str | None = None
+    power: str | None = None
 
 
 def status(
@@ -317,23 +271,17 @@ def status(
             address=f"{record.address}:{record.port}" if record and record.port else None,
             uptime_s=round(procs.uptime_s(process), 1) if process else None,
             accel=record.accel if record else None,
-            console=str(machine.console) if process and kind != "fleet" else None,
+            console=_console(machine, record) if process else None,
+            power=_power(machine) if process and kind == board.KIND else None,
         )
     return list(lines.values())
 
 
-def _each(wanted: Sequence[Machine], action: Callable[[Machine], Outcome]) -> list[Outcome]:
-    """Run ``action`` for all machines at once; a failure becomes an outcome."""
+def _console(machine: Machine, record: MachineRecord | None) -> str | None:
+    if record and record.line:
+        return record.line.removeprefix("unix:")
+    return None if record and record.kind == "fleet" else str(machine.console)
 
-    def safely(machine: Machine) -> Outcome:
-        started = time.monotonic()
-        try:
-            return action(machine)
-        except LabctlError as error:
-            seconds = round(time.monotonic() - started, 1)
-            return Outcome(machine.name, "failed", seconds, error=error)
 
-    if not wanted:
-        return []
-    with ThreadPoolExecutor(max_workers=min(32, len(wanted))) as pool:
-        return list(pool.map(safely, wanted))
+def _power(machine: Machine) -> str | None:
+    return {True: "on", False: "off", None: None}[board.has_power(machine)]

@@ -21,7 +21,7 @@ BUILD_PROGRAMS = {
     "busybox": "busybox-static",
 }
 # What the virtual boards that labctl brings along need; a model says so itself (virtual.yaml).
-BOARD_PACKAGES = ("kmod", "qemu-system-arm", "u-boot-qemu")
+BOARD_PACKAGES = ("kmod", "opensbi", "qemu-system-arm", "qemu-system-misc", "u-boot-qemu")
 FLEET_PROGRAMS = {
     "unshare": "util-linux",
     "ssh-keygen": "openssh-client",

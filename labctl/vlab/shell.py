@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labctl.errors import LabctlError, UnreachableError, UsageError
-from labctl.inventory.endpoints import Endpoint, read_endpoints
+from labctl.inventory.endpoints import Endpoint, read_board_endpoints, read_endpoints
 from labctl.transport.keys import own_identity
 from labctl.transport.qmp import connect_unix
 from labctl.vlab.programs import require
@@ -41,9 +41,11 @@ def login(inventory: Path, name: str, *, user: str | None, command: Sequence[str
         The exit status of ssh: that of the command, or 255.
 
     Raises:
+        UsageError: It is a board.
         UnreachableError: The machine does not run.
         DependencyError: There is no ssh.
     """
+    _refuse_board(inventory, name)
     require({"ssh": "openssh-client"})
     endpoint = read_endpoints(inventory).get(name)
     if endpoint is None or Machine(inventory, name).find_process() is None:
@@ -87,9 +89,10 @@ def console(inventory: Path, name: str) -> None:
     """Attach this terminal to the serial console of a box until Ctrl-] is typed.
 
     Raises:
-        UsageError: Standard input is not a terminal.
+        UsageError: Standard input is not a terminal, or it is a board.
         UnreachableError: The box does not run, or has no serial console.
     """
+    _refuse_board(inventory, name)
     machine = Machine(inventory, name)
     if not sys.stdin.isatty():
         raise UsageError("the console needs a terminal", thing=name)
@@ -110,6 +113,12 @@ def console(inventory: Path, name: str) -> None:
     finally:
         termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
         sys.stdout.write("\n")
+
+
+def _refuse_board(inventory: Path, name: str) -> None:
+    """Send who asks for a board to its console: the line has one reader, which records it."""
+    if name in read_board_endpoints(inventory):
+        raise UsageError("this is a board", thing=name, action=f"labctl console {name}")
 
 
 def _relay(keyboard: int, line: int, screen: int) -> None:

@@ -40,7 +40,8 @@ class MachineRecord:
         password: Root's password, or None.
         host_keys: Public host keys, ``type base64``.
         identity_file: Private key that it accepts, or None.
-        ready: Its sshd has answered.
+        line: URL of a board's serial line; empty for other machines.
+        ready: Its sshd has answered; a board can be reached.
         process: Its process; None until it is known.
     """
 
@@ -53,6 +54,7 @@ class MachineRecord:
     password: str | None = field(default=None, repr=False)
     host_keys: tuple[str, ...] = ()
     identity_file: str | None = None
+    line: str = ""
     ready: bool = False
     process: ProcessId | None = None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from labctl.errors import BusyError, LabctlError
-from labctl.vlab import builder, image
+from labctl.vlab import builder, image, steps, store
 from labctl.vlab.recipe import Recipe
 from labctl.vlab.state import Machine, MachineRecord
 
@@ -58,7 +58,7 @@ def test_an_image_is_built_once(cache: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(builder, "build", never)
     assert image.ensure_image(lambda line: None) == first
-    assert image.cached_images() == [first]
+    assert store.cached_images() == [first]
 
 
 def test_a_failed_build_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,15 +110,15 @@ def test_prune_keeps_the_present_image_and_those_in_use(
         (cache / key / "image.json").write_text(json.dumps(facts))
     machine = Machine(tmp_path / "inventory.yaml", "box1")
     machine.write(MachineRecord("box1", "box", "2" * 16, "127.0.0.1", 1, "tcg"))
-    assert image.prune(lambda line: None) == ["1" * 16]
-    assert {one.key for one in image.cached_images()} == {RECIPE.key(), "2" * 16}
+    assert store.prune(image.current_keys(), lambda line: None) == ["1" * 16]
+    assert {one.key for one in store.cached_images()} == {RECIPE.key(), "2" * 16}
 
 
 def test_a_failing_step_tells_its_own_words(tmp_path: Path) -> None:
     script = "echo 'I: working...' >&2; echo 'W: noise'; echo 'E: no \x1b[31mmirror' >&2; exit 4"
     said: list[str] = []
     with pytest.raises(LabctlError, match="sh failed: E: no mirror") as caught:
-        builder._run(["sh", "-c", script], said.append, tmp_path)
+        steps.run(["sh", "-c", script], said.append, tmp_path, thing="box image")
     assert said == ["  working..."]
     assert "apt sources" in caught.value.action
     assert b"noise" in (tmp_path / "build.log").read_bytes()
@@ -127,6 +127,6 @@ def test_a_failing_step_tells_its_own_words(tmp_path: Path) -> None:
 def test_holes_stay_holes(tmp_path: Path) -> None:
     data = b"head" + bytes(1 << 20) + b"tail" + bytes(1 << 20)
     with (tmp_path / "disk").open("wb") as target:
-        builder._copy_sparse(io.BytesIO(data), target)
+        steps.copy_sparse(io.BytesIO(data), target)
     assert (tmp_path / "disk").read_bytes() == data
     assert os.stat(tmp_path / "disk").st_blocks * 512 < len(data) // 4  # noqa: PTH116

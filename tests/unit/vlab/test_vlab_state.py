@@ -10,9 +10,9 @@ from labctl import procs
 from labctl.errors import DependencyError, UsageError
 from labctl.inventory.endpoints import lab_dir
 from labctl.vlab import box, fleet, lab
-from labctl.vlab.image import Image
 from labctl.vlab.programs import packages, require
 from labctl.vlab.state import Machine, MachineRecord, all_records, machines
+from labctl.vlab.store import Image
 
 
 @pytest.fixture

@@ -1,0 +1,85 @@
+"""The shape of ``boards/<model>/virtual.yaml``: how the virtual lab runs a model of a board."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from labctl.inventory.fields import refuse
+
+
+def _like(pattern: str, example: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise refuse(f"'{value}' does not fit here; write something like '{example}'")
+        return value
+
+    return AfterValidator(check)
+
+
+# Debian Policy 5.6.1 (package names); suites are lower-case words.
+Package = Annotated[str, _like(r"[a-z0-9][a-z0-9+.-]+", "u-boot-qemu")]
+Suite = Annotated[str, _like(r"[a-z][a-z0-9-]*", "bookworm")]
+Program = Annotated[str, _like(r"qemu-system-[a-z0-9_]+", "qemu-system-aarch64")]
+# They become part of one argument of QEMU, in which a comma begins an option of its own.
+QemuWord = Annotated[str, _like(r"[A-Za-z0-9_.,=-]+", "virt")]
+AbsolutePath = Annotated[str, _like(r"/[^\s,]+", "/usr/lib/u-boot/qemu_arm64/u-boot.bin")]
+KernelWord = Annotated[str, _like(r"[!-~]+", "mitigations=off")]
+Tty = Annotated[str, _like(r"tty[A-Za-z0-9]+", "ttyAMA0")]
+Module = Annotated[str, _like(r"[a-z0-9_]+", "virtio_blk")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class FileEntry(_Strict):
+    """A file of this machine."""
+
+    file: AbsolutePath = Field(description="Its path.")
+    package: Package = Field(description="Debian 12 package that it comes with.")
+
+
+class FirmwareEntry(_Strict):
+    """What the board executes first. Either ``flash``, or ``bios`` and ``payload``."""
+
+    flash: FileEntry | None = Field(None, description="In the first flash bank.")
+    bios: FileEntry | None = Field(None, description="For QEMU's -bios, such as OpenSBI.")
+    payload: FileEntry | None = Field(None, description="What the bios starts (QEMU's -kernel).")
+
+
+class LinuxEntry(_Strict):
+    """The Linux on its disk; a board without it goes no further than its boot loader."""
+
+    suite: Suite = Field("bookworm", description="Debian suite to fetch the packages from.")
+    kernel: Package = Field(description="Package of the kernel; a metapackage is followed.")
+    console: Tty = Field(description="The kernel's name of the serial line.")
+    modules: list[Module] = Field(description="Kernel modules for its disk and network, in order.")
+    words: list[KernelWord] = Field([], description="More words for the kernel's command line.")
+
+
+class VirtualFile(_Strict):
+    """A model of a board that QEMU emulates."""
+
+    kind: Literal["qemu", "scripted"] = Field(description="What runs it.")
+    architecture: Package = Field(description="Debian's name of it, for packages.")
+    program: Program = Field(description="QEMU's program.")
+    program_package: Package = Field(description="Debian 12 package of it.")
+    machine: QemuWord = Field(description="QEMU's -machine.")
+    cpu: QemuWord = Field(description="QEMU's -cpu.")
+    memory_mib: int = Field(512, ge=64, le=65536, description="Memory, MiB.")
+    firmware: FirmwareEntry = Field(description="What it executes first.")
+    flash_mib: int | None = Field(
+        None, ge=1, le=256, description="Size of each of two flash banks that are kept, MiB."
+    )
+    disk_mib: int = Field(96, ge=8, le=65536, description="Size of its disk, MiB.")
+    linux: LinuxEntry | None = Field(None, description="The Linux on its disk.")
+
+
+class ScriptedFile(_Strict):
+    """A model of a board that `labctl.vlab.scripted` plays."""
+
+    kind: Literal["scripted"] = Field(description="What runs it.")
+    settings: dict[str, Any] = Field({}, description="How it behaves; see docs/scripted-board.md.")
