@@ -5,15 +5,16 @@ The one place where the parts of this room are put together, for the command lin
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from labctl.boards import boot
+from labctl.boards import boot, rates
 from labctl.boards.attach import attach, place_of
 from labctl.boards.boot import Booter, Rung
 from labctl.boards.client import LineClient
@@ -21,10 +22,12 @@ from labctl.boards.dialects.posix_shell import PosixShell
 from labctl.boards.dialects.uboot import UBootShell
 from labctl.boards.model import BoardModel, load_model
 from labctl.boards.power.switch import Power
+from labctl.boards.rates import RateFinding
 from labctl.boards.sender import SenderProfile
 from labctl.boards.session import Result, Session
-from labctl.boards.state import Detector, Finding, State
-from labctl.errors import LabctlError, UsageError
+from labctl.boards.signs import BoardPanicError
+from labctl.boards.state import HARMLESS, Detector, Finding, State
+from labctl.errors import BusyError, LabctlError, UnreachableError, UsageError
 from labctl.fileio import write_atomic
 from labctl.inventory.model import Board
 
@@ -78,6 +81,7 @@ class Bench:
         self._say = say
         self._password = lambda: self.model.default_password or password()
         self.profile = self._load_profile()
+        self._since = self.line.record.end
         uboot, linux = self.signs.uboot_prompt, self.signs.shell_prompt
         self.uboot = self._session(UBootShell(self.model.line_limit)) if uboot else None
         self.linux = self._session(PosixShell()) if linux else None
@@ -113,7 +117,7 @@ class Bench:
     def acquire(self, what: str, *, wait_s: float = 0.0) -> None:
         """Lease the line; see `LineClient.acquire`."""
         self.line.acquire(what, wait_s=wait_s)
-        self.line.follow()
+        self._since = self.line.follow()
 
     def state(self) -> Finding:
         """Return where the board is now; needs the lease."""
@@ -127,6 +131,11 @@ class Bench:
             LabctlError: It does not come.
         """
         started = time.monotonic()
+        with self._explained():
+            self._boot(target, force=force)
+        return time.monotonic() - started
+
+    def _boot(self, target: str, *, force: bool) -> None:
         if target not in _BOOT_TARGETS:
             raise UsageError(f"there is no boot target '{target}'", thing=self.name,
                              action=f"use {' or '.join(_BOOT_TARGETS)}")  # fmt: skip
@@ -134,7 +143,6 @@ class Bench:
             self._booter.to_uboot(force=force)
         else:
             self._booter.to_linux(force=force)
-        return time.monotonic() - started
 
     def run(
         self,
@@ -150,7 +158,8 @@ class Bench:
         Raises:
             LabctlError: No such shell answers, or the answer cannot be had; see `Session.run`.
         """
-        session = self._find_session(where)
+        with self._explained():
+            session = self._find_session(where)
         try:
             return session.run(command, timeout=timeout, live=live, idempotent=idempotent)
         finally:
@@ -181,12 +190,47 @@ class Bench:
                            seconds=rung.seconds)  # fmt: skip
             record(rung)
 
-        return boot.recover(
-            self._booter,
-            self._detector,
-            restart=self._restart if self.power else None,
-            record=note,
+        with self._explained():
+            return boot.recover(
+                self._booter,
+                self._detector,
+                restart=self._restart if self.power else None,
+                record=note,
+            )
+
+    def wrong_rate(self) -> RateFinding | None:
+        """Tell whether a wrong rate explains why nothing came of the board, or no text.
+
+        Needs the lease. Where nothing that is text came, other rates are tried for some hundred
+        milliseconds each; then the line is as it was.
+
+        Raises:
+            LabctlError: The line went away, or was taken from us.
+        """
+        record = self.line.record
+        begin = max(self._since, record.begin, record.end - _TAIL_BYTES)
+        came = b"".join(piece.data for piece in record.pieces(begin, record.end))
+        provoke = HARMLESS if self.model.shell != "none" else b""
+        return rates.examine(
+            self.line, self.model.line, came, signs=self.signs, provoke=provoke, say=self._say
         )
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Let an error say that the rate of the line is wrong, where it is."""
+        try:
+            yield
+        except (BusyError, UnreachableError, UsageError, BoardPanicError):
+            raise
+        except LabctlError as error:
+            found = None
+            with contextlib.suppress(LabctlError):
+                found = self.wrong_rate()
+            if found is None:
+                raise
+            raise LabctlError(
+                f"{error.cause}; {found.cause()}", thing=self.name, action=found.action(self.name)
+            ) from error
 
     # -- power -------------------------------------------------------------------------------
 

@@ -157,6 +157,8 @@ Exit codes: 0 it is at a prompt, 1 it is not, 3 not reachable, 4 the line is hel
 @click.pass_obj
 def state(app: AppContext, name: str, wait_s: float, recover: bool, as_json: bool) -> int:
     """Find out where BOARD is: by what it says, and by a harmless probe."""
+    from dataclasses import asdict
+
     from labctl.boards.boot import Rung
     from labctl.report.jsondoc import document
 
@@ -170,17 +172,22 @@ def state(app: AppContext, name: str, wait_s: float, recover: bool, as_json: boo
             say(f"{name}: {rung.name}: {rung.finding.state} ({rung.seconds:.1f} s)")
 
         finding = bench.recover(record) if recover else bench.state()
-    at_prompt = finding.state in ("uboot", "login", "shell")
+        at_prompt = finding.state in ("uboot", "login", "shell")
+        unknown = finding.state in ("busy", "silent")
+        rate = bench.wrong_rate() if unknown else None
     if as_json:
         steps = [
             {"step": one.name, "state": one.finding.state, "seconds": one.seconds} for one in rungs
         ]
         data = {"board": name, "state": finding.state, "proved": finding.proved,
-                "evidence": finding.evidence, "recovery": steps}  # fmt: skip
+                "evidence": finding.evidence, "recovery": steps,
+                "rate": asdict(rate) if rate else None}  # fmt: skip
         click.echo(document("board-state", 1, data))
     else:
         proof = "proved" if finding.proved else "it looks so"
         click.echo(f"{name}: {finding.state} ({proof}); last line: {finding.evidence or '-'}")
+        if rate is not None:
+            click.echo(f"{name}: {rate.cause()}; {rate.action(name)}")
     return int(ExitCode.OK if at_prompt else ExitCode.NOT_FINE)
 
 
