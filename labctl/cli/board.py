@@ -8,6 +8,7 @@ import click
 
 from labctl.cli.board_common import ASK_PASS, BOARD, WAIT, open_bench
 from labctl.cli.board_expect import expect
+from labctl.cli.board_reset import reset
 from labctl.cli.common import AppContext, json_option
 from labctl.cli.lab_image import progress_lines
 from labctl.errors import ExitCode, UsageError
@@ -31,6 +32,7 @@ def board() -> None:
 
 
 board.add_command(expect)
+board.add_command(reset)
 
 
 @board.command(
@@ -219,26 +221,6 @@ def power(app: AppContext, name: str, action: str | None, wait_s: float, as_json
     else:
         click.echo(f"{name}: {({True: 'on', False: 'off', None: 'unknown'})[now]}")
     return int(ExitCode.OK if action is not None or now else ExitCode.NOT_FINE)
-
-
-@board.command(
-    epilog="""\b
-Examples:
-  labctl board reset arm64
-
-\b
-Exit codes: 0 done, 1 it failed, or nothing switches it, 4 the line is held."""
-)
-@BOARD
-@WAIT
-@click.pass_obj
-def reset(app: AppContext, name: str, wait_s: float) -> int:
-    """Reset BOARD: by its power."""
-    with open_bench(app, name) as bench:
-        bench.acquire("board reset", wait_s=wait_s)
-        bench.switch("cycle")
-    click.echo(f"{name}: reset")
-    return int(ExitCode.OK)
 
 
 @board.command(

@@ -38,7 +38,17 @@ def open_bench(app: AppContext, name: str, *, ask_pass: bool = False) -> Bench:
     return Bench(
         find_board(inventory, name), inventory.path,
         say=lambda text: say(f"{name}: {text}"), password=password,
+        ask=(lambda text: ask_person(f"{name}: {text}")) if on_a_terminal() else None,
     )  # fmt: skip
+
+
+def ask_person(text: str) -> None:
+    """Ask for something to be done, and wait until Enter is pressed.
+
+    Raises:
+        click.Abort: There will be no answer: the terminal was closed, or Ctrl-C pressed.
+    """
+    click.prompt(text, default="", show_default=False, prompt_suffix=": ", err=True)
 
 
 def on_a_terminal() -> bool:
