@@ -2,7 +2,8 @@
 
 A pseudo-terminal that has ended does not come back, and its number is given to the next program
 that asks for one: a person's login, say. So its name is only opened again once it was made anew, as
-socat and QEMU do with a link.
+socat and QEMU do with a link. And the kernel's name of an adapter (``/dev/ttyUSB0``) is that of
+another one when that is plugged in first.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from labctl.boards.owner.place import OwnerConfig
 from labctl.transport.lines.base import Line, LineGoneError
+from labctl.transport.lines.opening import identify
 from labctl.transport.lines.settings import LineSettings
 
 _PSEUDO = Path("/dev/pts")
@@ -29,6 +31,7 @@ class Opener:
         self._config = config
         self._open_line = open_line
         self._mark: tuple[object, ...] | None = None
+        self._identity: str | None = None
         self._settings = config.settings
 
     def __call__(self, settings: LineSettings) -> Line:
@@ -45,6 +48,14 @@ class Opener:
                 "its pseudo-terminal has ended", thing=config.url,
                 action="start its program again; it must make the name anew (a link does)",
             )  # fmt: skip
+        identity, known = identify(config.url)
+        if known and identity.startswith("udev:"):
+            if self._identity not in (None, identity):
+                raise LineGoneError(
+                    "another adapter has its name now", thing=config.url,
+                    action="name it by what stays: 'labctl board discover' prints such a line",
+                )  # fmt: skip
+            self._identity = identity
         line = self._open_line(config)
         self._mark, self._settings = mark, settings
         return line

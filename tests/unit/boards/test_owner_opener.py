@@ -73,6 +73,21 @@ def test_other_lines_come_back_under_their_names(url: str) -> None:
     assert len(opened) == 2
 
 
+def test_another_adapter_that_took_the_name_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    now: list[tuple[str, bool]] = [("udev:ID_SERIAL_SHORT=A", True)]
+    monkeypatch.setattr("labctl.boards.owner.opener.identify", lambda url: now[0])
+    again, opened = opener("/dev/ttyUSB0")
+    again(SET)
+    now[0] = ("udev:ID_SERIAL_SHORT=B", True)
+    with pytest.raises(LineGoneError, match="another adapter has its name now"):
+        again(SET)
+    now[0] = ("/dev/ttyUSB0", False)  # gone: to open it says why
+    again(SET)
+    now[0] = ("udev:ID_SERIAL_SHORT=A", True)
+    again(SET)
+    assert len(opened) == 3
+
+
 def test_what_could_not_be_opened_is_tried_again(device: str) -> None:
     def fail(config: OwnerConfig) -> Any:
         raise LineGoneError("not yet")
