@@ -281,3 +281,21 @@ def test_job_control_comes_back_after_an_interrupt(console: PtyChannel) -> None:
     assert talk.run("echo on", timeout=20).output == b"on\n"
     console.write(b"case $- in *m*) echo 'con''trol';; esac\r")
     assert b"control\r\n" in drain(console)
+
+
+def test_a_program_that_repeats_what_it_is_given_is_known_at_once(
+    console: PtyChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So long would be waited for a shell: longer than the command may take.
+    monkeypatch.setattr("labctl.boards.session._PREPARE_S", 3600.0)
+    drain(console)
+    console.write(b"cat\r")
+    drain(console)
+    assert session(console).run("echo on", timeout=60).output == b"on\n"
+
+
+def test_a_shell_that_is_verbose_answers_all_the_same(console: PtyChannel) -> None:
+    drain(console)
+    console.write(b"set -v\r")
+    drain(console)
+    assert session(console).probe(5.0)
