@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labctl.boards.expect.dialogue import Dialogue, Outcome, StepReport
@@ -268,6 +268,7 @@ def test_a_flood_without_a_match_does_not_grow() -> None:
     assert len(spawn.history) <= 1 << 20
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab\n.", max_size=60), st.integers(1, 20))
 def test_cutting_the_stream_changes_nothing(text: str, size: int) -> None:
     data = text.encode()
@@ -369,6 +370,7 @@ def test_the_nearest_miss(pattern: str, seen: bytes, before: bytes, says: str | 
     )
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=300), st.sampled_from(["^=> ", r"a\$", r"x\\$", "[a-z]+: $", "(?P<a>b)c"])
 )

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labctl.boards.expect.script import ScriptError, load_script, parse_script
@@ -99,6 +99,7 @@ def test_there_is_one() -> None:
     assert (ROOT / "boards/qemu-arm64/boot-order.yaml").exists()
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_text_is_a_defect(text: str) -> None:
     try:
@@ -127,6 +128,7 @@ _STEPS = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(_STEPS, max_size=3))
 def test_no_script_is_a_defect(steps: list[object]) -> None:
     try:
@@ -135,6 +137,7 @@ def test_no_script_is_a_defect(steps: list[object]) -> None:
         assert error.diagnostics
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.text(alphabet="ab$ {}", max_size=5), st.just("${v}")), max_size=6))
 def test_a_value_stands_where_its_name_stood(parts: list[str]) -> None:
     text = "".join("${v}" if one == "${v}" else one.replace("${", "$${") for one in parts)

@@ -7,7 +7,7 @@ import re
 from itertools import permutations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from resampling import resample
 
@@ -67,6 +67,7 @@ def test_what_another_rate_makes_of_it_is_garbage(name: str) -> None:
             assert is_garbage(made), (pair, made)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(60, 300), st.sampled_from(PAIRS))
 def test_any_text_tells_its_rate(seed: int, length: int, pair: tuple[int, int]) -> None:
     data = bytes(random.Random(seed).choices(range(32, 127), k=length))
@@ -77,6 +78,7 @@ def test_any_text_tells_its_rate(seed: int, length: int, pair: tuple[int, int]) 
     assert not is_text(made) or len(made) < 24
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=600))
 def test_a_score_is_a_share_and_nothing_is_both(data: bytes) -> None:
     assert 0.0 <= score(data) <= 1.0
