@@ -13,7 +13,7 @@ import select
 import socket
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,9 +23,13 @@ from labctl.boards.owner.place import OwnerConfig, Place
 from labctl.boards.owner.protocol import LeaseLostError, LineBuffer, Message
 from labctl.errors import LabctlError
 from labctl.transport.lines.base import LineGoneError
+from labctl.transport.lines.settings import LineSettings
 
 _ANSWER_S = 30.0
 _TTL_S = 30.0
+# How long a line may take to be opened with other settings, and how often that is looked at.
+_REOPEN_S = 15.0
+_LOOK_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,25 @@ class LineClient:
         """Return what the owner says of the line."""
         answer = self.request("status")
         return LineStatus(**{name: answer[name] for name in LineStatus.__dataclass_fields__})
+
+    def configure(self, settings: LineSettings) -> None:
+        """Have the line run with ``settings``; nothing happens where it does.
+
+        An owner outlives what the inventory said when it was started.
+
+        Raises:
+            BusyError: Somebody else has the lease, and other settings.
+            LineGoneError: The line could not be opened with them.
+        """
+        former = self.request("configure", settings=asdict(settings))["former"]
+        if former == settings.describe():
+            return
+        deadline = time.monotonic() + _REOPEN_S
+        while not (status := self.status()).open:
+            if time.monotonic() > deadline:
+                raise LineGoneError(status.cause, thing=self.name)
+            time.sleep(_LOOK_S)
+        self.poll_events()
 
     def note(self, event: str, **details: object) -> int:
         """Journal something that was done to the board; return where the record was then."""

@@ -33,6 +33,8 @@ _LAST_WORDS = 8 << 10
 _RETURNS = 3
 _ECHO_S = 2.0
 _KEY_S = 0.1
+# A shell that repeats what it reads answers at once.
+_REPEATED_S = 0.5
 # The prompt follows an answer at once; where its form is not known, so long is waited for it.
 _PROMPT_S = 0.03
 # What a shell says that does not know our words (see `PosixShell`).
@@ -190,7 +192,13 @@ class Exchange:
         except sender.SendError:
             return None
         deadline = time.monotonic() + timeout
+        repeated = False
         while (match := pattern.search(noise.split(came)[0])) is None:
+            if not repeated and came.count(line.strip()) > 1:
+                # The terminal echoed it, and what runs there printed it, as cat does: no shell is
+                # listening, but for one that is told to be verbose.
+                repeated = True
+                deadline = min(deadline, time.monotonic() + _REPEATED_S)
             left = deadline - time.monotonic()
             data = self.read(max(left, 0.0))
             if not data and left <= 0:

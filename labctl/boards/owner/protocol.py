@@ -8,6 +8,7 @@ carries nothing but the bytes of the line, from that offset on, for as long as b
 | op | what it does |
 |---|---|
 | status | tells about the line, its lease and its record |
+| configure | says how the line is to be set; opened again where that is new and nobody holds it |
 | acquire | asks for the lease: what, host, ttl_s, idle_s, wait_s |
 | release | gives it back |
 | beat | says that the holder lives |

@@ -14,6 +14,7 @@ from labctl.boards.owner.pending import Waiter, Write
 from labctl.boards.owner.protocol import LeaseLostError, Message
 from labctl.errors import BusyError, LabctlError, UsageError
 from labctl.transport.lines.base import Line
+from labctl.transport.lines.settings import LineSettings
 
 if TYPE_CHECKING:
     from labctl.boards.owner.server import Owner
@@ -70,6 +71,16 @@ class Requests:
             lease=lease.describe(now) if lease else None,
             pid=os.getpid(),
         )
+
+    def _op_configure(self, connection: Connection, request: Message) -> None:
+        settings = LineSettings(**request["settings"])
+        former = self._owner.config.settings
+        if settings != former:
+            lease = self._owner.ledger.lease
+            if lease is not None and not self._owner.ledger.holds(connection.number):
+                raise self._busy(time.monotonic())
+            self._owner.configure(settings)
+        self._owner.answer(connection, request, former=former.describe())
 
     def _op_beat(self, connection: Connection, request: Message) -> None:
         self._owner.answer(connection, request)
@@ -130,6 +141,7 @@ class Requests:
 
     def lease_ended(self, lease: Lease, why: str, *, by: str) -> None:
         """Journal the end of a lease and tell who had it."""
+        self.restore_rate()
         self._owner.note("released", lease=lease.number, why=why, by=by)
         connection = self._owner.connections.get(lease.connection)
         if connection:
@@ -138,6 +150,7 @@ class Requests:
     def _op_release(self, connection: Connection, request: Message) -> None:
         ended = self._owner.ledger.release(connection.number)
         if ended:
+            self.restore_rate()
             self._owner.note("released", lease=ended.number, why="given back")
         self._owner.answer(connection, request)
 
@@ -183,9 +196,23 @@ class Requests:
         self._must_hold(connection)
         rate = int(request["rate"])
         self._must_be_open().set_baud(rate)
+        self._owner.off_rate = rate != self._owner.config.settings.baud
         self._owner.note("baud", rate=rate)
         self._owner.answer(connection, request)
         self._owner.read_line()
+
+    def restore_rate(self) -> None:
+        """Set the line to its own rate again, whatever became of who changed it."""
+        if not self._owner.off_rate or self._owner.line is None:
+            return
+        self._owner.off_rate = False
+        rate = self._owner.config.settings.baud
+        try:
+            self._owner.line.set_baud(rate)
+        except LabctlError as error:
+            self._owner.note("baud", rate=rate, failed=error.cause)
+        else:
+            self._owner.note("baud", rate=rate, why="the lease has ended")
 
     def _op_signals(self, connection: Connection, request: Message) -> None:
         self._must_hold(connection)

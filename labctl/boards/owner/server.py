@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from labctl.boards.owner import protocol
 from labctl.boards.owner.connections import Connection
@@ -26,6 +27,7 @@ from labctl.boards.owner.protocol import Message
 from labctl.boards.owner.requests import Requests
 from labctl.errors import LabctlError
 from labctl.transport.lines.base import Line, LineGoneError
+from labctl.transport.lines.settings import LineSettings
 
 Opener = Callable[[], Line]
 
@@ -72,6 +74,8 @@ class Owner:
         self.writes: deque[Write] = deque()
         self.waiters: deque[Waiter] = deque()
         self.alert_until = 0.0
+        # Somebody who has the lease set another rate than the line's own.
+        self.off_rate = False
         self._collect_until = 0.0
         self.reading = False
         self._writing = False
@@ -236,6 +240,7 @@ class Owner:
     def _opened(self, line: Line) -> None:
         self.line = line
         self.gone = None
+        self.off_rate = False
         self.since = time.time()
         self._failures = 0
         self.listen_to_line(True)
@@ -251,6 +256,14 @@ class Owner:
         delay = _REOPEN_S[min(self._failures, len(_REOPEN_S) - 1)]
         self._failures += 1
         self._reopen_at = time.monotonic() + delay
+
+    def configure(self, settings: LineSettings) -> None:
+        """Take other settings for the line, which is opened again with them."""
+        self.config = replace(self.config, settings=settings)
+        self.place.write_config(self.config)
+        self.note("settings", settings=settings.describe())
+        if self.line is not None:
+            self._lost(LineGoneError("it is being opened with other settings"))
 
     def _lost(self, error: LineGoneError) -> None:
         assert self.line is not None
@@ -357,6 +370,7 @@ class Owner:
         self.writes = deque(one for one in self.writes if one.connection is not connection)
         ended = self.ledger.release(connection.number)
         if ended:
+            self._requests.restore_rate()
             self.note("released", lease=ended.number, why="its holder has gone")
 
     def say(self, connection: Connection, message: Message) -> None:

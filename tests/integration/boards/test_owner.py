@@ -334,3 +334,32 @@ def test_what_is_typed_is_not_recorded(client: LineClient, board: PtyLine) -> No
         "leased",
         "power",
     ]
+
+
+def test_who_does_not_read_holds_up_nobody(client: LineClient, board: PtyLine) -> None:
+    """Neither a follower nor a console whose terminal stands still (Ctrl-S)."""
+    total = 16 << 20
+    with another(client) as stalled, another(client) as console:
+        stalled.follow()
+        console.acquire("console")
+        console.follow()
+        client.follow()
+
+        def talk() -> None:
+            piece = bytes(range(33, 97)) * 256
+            for _ in range(total // len(piece)):
+                rest = piece
+                while rest:
+                    rest = rest[os.write(board.master, rest) :]
+
+        talking = threading.Thread(target=talk, daemon=True)
+        talking.start()
+        # What the board says is taken from it and reaches who reads.
+        assert len(read_until(client, total, timeout_s=120)) == total
+        talking.join(30)
+        assert not talking.is_alive()
+        assert client.status().end == total
+        # And those that stood still go on where they were.
+        assert len(read_until(stalled, total, timeout_s=120)) == total
+        console.write(b"x")
+        assert len(read_until(console, total, timeout_s=120)) == total
