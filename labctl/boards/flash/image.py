@@ -1,0 +1,193 @@
+"""What is to be written: an image, whatever file it came in.
+
+Each kind of file is a module in `labctl.boards.flash.formats`; it tells by the first bytes whether
+a file is of its kind, and reads it into segments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import pkgutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+from labctl.errors import UsageError
+
+# An image is read into memory: so much is more than any method here carries over a serial line.
+# Larger ones (of disks) are read piece by piece; see `Image.stream`.
+LARGEST_IN_MEMORY = 256 << 20
+_HEAD_BYTES = 4096
+ERASED = 0xFF
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Bytes that belong to one address.
+
+    Attributes:
+        address: Of the first byte; relative to nothing, as the processor or the flash sees it.
+        data: The bytes.
+    """
+
+    address: int
+    data: bytes = field(repr=False)
+
+    @property
+    def end(self) -> int:
+        """Address after the last byte."""
+        return self.address + len(self.data)
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image.
+
+    Attributes:
+        path: File that it was read from.
+        kind: Kind of file: the name of its module in `labctl.boards.flash.formats`.
+        segments: What it holds, ascending by address, without overlaps. One segment at address 0
+            where the file says no address.
+        placed: The file says where its bytes belong.
+        architecture: Processor it is for, as the ELF world calls it (``arm``, ``aarch64``,
+            ``riscv64``, ``riscv32``, ``avr``, ``xtensa``, ``x86_64``); None where it does not say.
+        chip: Chip or family it is for, in small letters (``esp32``, ``rp2040``); None where it
+            does not say.
+        entry: Address at which it starts, or None.
+        about: What else it says of itself: name, version, compression.
+    """
+
+    path: Path
+    kind: str
+    segments: tuple[Segment, ...]
+    placed: bool = False
+    architecture: str | None = None
+    chip: str | None = None
+    entry: int | None = None
+    about: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes that it holds, without the gaps."""
+        return sum(len(one.data) for one in self.segments)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of addresses and bytes, in hexadecimal."""
+        total = hashlib.sha256()
+        for one in self.segments:
+            if self.placed:
+                total.update(one.address.to_bytes(8, "little"))
+            total.update(one.data)
+        return total.hexdigest()
+
+    def at(self, address: int) -> tuple[Segment, ...]:
+        """Return its segments where they belong: ``address`` if the file does not say."""
+        if self.placed:
+            return self.segments
+        return tuple(replace(one, address=one.address + address) for one in self.segments)
+
+    def describe(self) -> str:
+        """Return it in a few words: ``ELF for arm, 12,345 bytes at 0x8000000``."""
+        parts = [self.kind]
+        if self.chip or self.architecture:
+            parts.append(f"for {self.chip or self.architecture}")
+        where = f" at {self.segments[0].address:#x}" if self.placed and self.segments else ""
+        text = f"{' '.join(parts)}, {self.size:,} bytes{where}"
+        return f"{text} ({self.about})" if self.about else text
+
+
+def read_image(path: Path, *, kind: str | None = None) -> Image:
+    """Read an image.
+
+    Args:
+        path: The file.
+        kind: Take it for this kind of file, whatever it looks like; ``raw`` for its bytes as they
+            are.
+
+    Raises:
+        UsageError: It cannot be read, is empty, is too large, is damaged, or there is no such kind.
+    """
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise UsageError("it is no file", thing=str(path))
+        if size > LARGEST_IN_MEMORY:
+            raise UsageError(
+                f"it has {size:,} bytes; images of more than {LARGEST_IN_MEMORY >> 20} MiB are "
+                "written by methods that stream them", thing=str(path),
+                action="use --method linux-block",
+            )  # fmt: skip
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror}", thing=str(path)) from None
+    if not data:
+        raise UsageError("it is empty", thing=str(path))
+    return _module(data, path, kind).read(data, path)  # type: ignore[no-any-return]
+
+
+def _module(data: bytes, path: Path, kind: str | None) -> ModuleType:
+    known = formats()
+    if kind is not None:
+        if kind not in known:
+            raise UsageError(
+                f"there is no kind of image '{kind}'", action=f"use one of {', '.join(known)}"
+            )
+        return known[kind]
+    head = data[:_HEAD_BYTES]
+    return next(module for module in known.values() if module.detect(head, path.name))
+
+
+@cache
+def formats() -> dict[str, ModuleType]:
+    """Return the kinds of files there are, the most particular first; ``raw`` takes everything."""
+    package = importlib.import_module("labctl.boards.flash.formats")
+    modules = [
+        importlib.import_module(f"{package.__name__}.{found.name}")
+        for found in pkgutil.iter_modules(package.__path__)
+        if not found.name.startswith("_")
+    ]
+    modules.sort(key=lambda module: module.ORDER)
+    return {module.KIND: module for module in modules}
+
+
+def join(segments: Iterable[Segment]) -> tuple[Segment, ...]:
+    """Return ``segments`` ascending, those that touch made one.
+
+    Raises:
+        ValueError: Two of them overlap.
+    """
+    joined: list[Segment] = []
+    parts: list[bytes] = []
+    for one in sorted(segments, key=lambda segment: segment.address):
+        if not one.data:
+            continue
+        last = joined[-1] if joined else None
+        end = last.address + sum(map(len, parts)) if last else None
+        if last is not None and end is not None and one.address < end:
+            raise ValueError(f"two parts overlap at {one.address:#x}")
+        if last is not None and one.address == end:
+            parts.append(one.data)
+            continue
+        if last is not None:
+            joined[-1] = Segment(last.address, b"".join(parts))
+        joined.append(one)
+        parts = [one.data]
+    if joined:
+        joined[-1] = Segment(joined[-1].address, b"".join(parts))
+    return tuple(joined)
+
+
+def fill(segments: Iterable[Segment], *, erased: int = ERASED) -> Segment:
+    """Return one segment over all of ``segments``, the gaps as erased flash is."""
+    ordered = join(segments)
+    if not ordered:
+        return Segment(0, b"")
+    base = ordered[0].address
+    whole = bytearray([erased]) * (ordered[-1].end - base)
+    for one in ordered:
+        whole[one.address - base : one.end - base] = one.data
+    return Segment(base, bytes(whole))
