@@ -35,6 +35,7 @@ Exit codes: 0 it is there, 1 it is not, or the image or the board is the wrong o
                 type=click.Path(dir_okay=False, path_type=Path))  # fmt: skip
 @click.option("--to", metavar="PART", help="Where to; the first place of the board's model.")
 @click.option("--method", metavar="M", help="How; the first method that can be used.")
+@click.option("--via", metavar="WAY", help="Way to the board: tftp or ymodem (U-Boot).")
 @click.option("--kind", metavar="KIND", help="Take IMAGE for this kind of file, such as raw.")
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would be done, and stop.")
 @click.option("--force", is_flag=True, help="Write it even if it is there already.")
@@ -47,7 +48,7 @@ Exit codes: 0 it is there, 1 it is not, or the image or the board is the wrong o
 @click.pass_obj
 def flash(
     app: AppContext, name: str, image: Path | None, to: str | None, method: str | None,
-    kind: str | None, only_plan: bool, force: bool, new_board: bool, wait_s: float,
+    via: str | None, kind: str | None, only_plan: bool, force: bool, new_board: bool, wait_s: float,
     as_json: bool,
 ) -> int:  # fmt: skip
     """Write IMAGE to BOARD and prove that it is there."""
@@ -64,7 +65,7 @@ def flash(
     say = progress_lines(True)
     with Bench(board, inventory.path, say=lambda text: say(f"{name}: {text}")) as bench:
         job = FlashJob(
-            bench, inventory.path, content, to=to, method=method, new_board=new_board,
+            bench, inventory.path, content, to=to, method=method, via=via, new_board=new_board,
             say=lambda text: say(f"{name}: {text}"),
         )  # fmt: skip
         plan = job.plan(wait_s=wait_s, force=force)

@@ -57,7 +57,7 @@ def show_places(board: Board, inventory: Path, *, as_json: bool) -> int:
 def show_plan(bench: Bench, plan: Plan) -> None:
     """Print what will be done."""
     for key, text in _plan_rows(bench, plan):
-        click.echo(f"  {key + ':':10}{clean(text)}" if key else f"  {'':10}{clean(text)}")
+        click.echo(f"  {key + ':' if key else '':11}{clean(text)}")
 
 
 def _plan_rows(bench: Bench, plan: Plan) -> Iterator[tuple[str, str]]:

@@ -81,6 +81,7 @@ class FlashJob:
         image: What to write.
         to: Name of the place, or None for the first one of the model.
         method: Name of the method, or None for the first that can be used.
+        via: Way to the board, for methods that know several.
         new_board: The board is known to be another one than the last time.
         say: Gets a line for each step that takes a while.
     """
@@ -93,6 +94,7 @@ class FlashJob:
         *,
         to: str | None = None,
         method: str | None = None,
+        via: str | None = None,
         new_board: bool = False,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
@@ -100,7 +102,9 @@ class FlashJob:
         self._image = image
         self._new_board = new_board
         self._book = IdentityBook(bench.board, inventory)
-        self._method, self._passed_over = choose(bench, image, to=to, method=method, say=say)
+        self._method, self._passed_over = choose(
+            bench, image, to=to, method=method, via=via, say=say
+        )
         self._started = time.monotonic()
 
     @property
@@ -120,6 +124,7 @@ class FlashJob:
             LabctlError: The board cannot be brought to where it is written.
         """
         method, bench = self._method, self._bench
+        method.rewrite = force
         segments = method.layout(self._image)
         check(self._image, bench.model, method.target, segments)
         unfinished = unfinished_flash(read_journal(bench.line.place.events))

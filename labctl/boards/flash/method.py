@@ -159,18 +159,22 @@ class Method(ABC):
         name: Its name.
         keys: What a model says of it below ``flash:``, besides ``to``, ``method`` and ``note``.
         accepts: Kinds of image that it can carry; empty for any.
+        ways: Names of the ways to the board that its key ``via`` takes; empty where it has one.
         uses_line: It talks over the board's line, so that must be leased.
+        rewrite: Write also what is there already.
     """
 
     name: ClassVar[str]
     keys: ClassVar[Mapping[str, Key]] = {}
     accepts: ClassVar[frozenset[str]] = frozenset()
+    ways: ClassVar[tuple[str, ...]] = ()
     uses_line: ClassVar[bool] = True
 
     def __init__(self, bench: Bench, target: Target, say: Say) -> None:
         self.bench = bench
         self.target = target
         self.say = say
+        self.rewrite = False
 
     @property
     def config(self) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from labctl.boards.flash.image import Image
@@ -43,7 +44,7 @@ def targets(model: BoardModel) -> list[Target]:
 
 
 def choose(
-    bench: Bench, image: Image, *, to: str | None, method: str | None, say: Say
+    bench: Bench, image: Image, *, to: str | None, method: str | None, via: str | None, say: Say
 ) -> tuple[Method, list[str]]:
     """Return the method that fits, and why those before it do not.
 
@@ -52,6 +53,7 @@ def choose(
         image: What is to be written.
         to: Name of the place; the first of the model if None.
         method: Name of the method; the first that can be used if None.
+        via: Way to the board, for methods that know several; any if None.
         say: Gets a line for each step that takes a while.
 
     Raises:
@@ -80,7 +82,7 @@ def choose(
     reasons: list[str] = []
     for entry in entries:
         if method in (None, entry.method):
-            made = _make(bench, entry, image, say)
+            made = _make(bench, entry, image, via, say)
             if isinstance(made, Method):
                 return made, reasons
             reasons.append(f"{entry.method}: {made}")
@@ -88,7 +90,7 @@ def choose(
                      action="; ".join(reasons))  # fmt: skip
 
 
-def _make(bench: Bench, target: Target, image: Image, say: Say) -> Method | str:
+def _make(bench: Bench, target: Target, image: Image, via: str | None, say: Say) -> Method | str:
     """Return the method of ``target``, or why it cannot be used."""
     found = method_class(target.method)
     if found is None:
@@ -97,6 +99,10 @@ def _make(bench: Bench, target: Target, image: Image, say: Say) -> Method | str:
     if mistakes:
         raise UsageError("; ".join(mistakes), thing=f"{bench.model.path}: flash {target.method}",
                          action="correct it; see docs/flashing.md")  # fmt: skip
+    if via is not None:
+        if via not in found.ways:
+            return f"it knows no way '{via}'{did_you_mean(via, found.ways)}"
+        target = replace(target, config={**target.config, "via": [via]})
     if found.accepts and image.kind not in found.accepts:
         return f"it takes {_either(sorted(found.accepts))}, not {image.kind}"
     made = found(bench, target, say)

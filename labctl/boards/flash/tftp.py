@@ -1,7 +1,7 @@
 """A TFTP server of our own, for boards that fetch what they are to be flashed with.
 
-tftpy does the protocol, for as many boards at a time as ask; it serves from memory what is offered
-under a random name, and nothing of the file system.
+tftpy does the protocol, for as many boards at a time as ask; it serves what is offered under a
+random name, and nothing else of the file system.
 
 Source: RFC 1350 (port 69), RFC 2347 to 2349 (options).
 """
@@ -9,13 +9,13 @@ Source: RFC 1350 (port 69), RFC 2347 to 2349 (options).
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from labctl.errors import DependencyError, LabctlError
 
@@ -42,11 +42,15 @@ class TftpServer:
             raise DependencyError("tftpy is not installed", thing="TFTP",
                                   action="pip install 'labctl-suite[flash]'") from None  # fmt: skip
         logging.getLogger("tftpy").setLevel(logging.CRITICAL)
-        self._files: dict[str, bytes] = {}
-        self._open: dict[str, io.BytesIO] = {}
-        # It insists on a folder; this one is empty.
         self._root = tempfile.TemporaryDirectory(prefix="labctl-tftp-")
-        self._server = tftpy.TftpServer(self._root.name, dyn_file_func=self._serve)
+        self._files = Path(self._root.name, "offered")
+        # It insists on a folder to serve; that one is empty, so that each file comes from `_serve`,
+        # which remembers how far it was read.
+        self._served = Path(self._root.name, "served")
+        for folder in (self._files, self._served):
+            folder.mkdir()
+        self._open: dict[str, BinaryIO] = {}
+        self._server = tftpy.TftpServer(str(self._served), dyn_file_func=self._serve)
         self._failure: OSError | None = None
         self._thread = threading.Thread(
             target=self._listen, args=(address, port), name="tftp", daemon=True
@@ -77,11 +81,11 @@ class TftpServer:
     @contextlib.contextmanager
     def offer(self, name: str, data: bytes) -> Iterator[None]:
         """Serve ``data`` as ``name`` while the block runs."""
-        self._files[name] = data
+        (self._files / name).write_bytes(data)
         try:
             yield
         finally:
-            del self._files[name]
+            (self._files / name).unlink()
             self._open.pop(name, None)
 
     def progress(self, name: str) -> int:
@@ -101,11 +105,11 @@ class TftpServer:
         except OSError as error:
             self._failure = error
 
-    def _serve(self, name: str, **_: Any) -> io.BytesIO | None:  # noqa: ANN401 - tftpy's
-        data = self._files.get(name)
-        if data is None:
+    def _serve(self, name: str, **_: Any) -> BinaryIO | None:  # noqa: ANN401 - tftpy's
+        # A plain name that was offered, and no way out of the folder.
+        if Path(name).name != name or not (self._files / name).is_file():
             return None
-        self._open[name] = io.BytesIO(data)
+        self._open[name] = (self._files / name).open("rb")
         return self._open[name]
 
 

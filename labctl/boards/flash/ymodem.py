@@ -28,7 +28,14 @@ _PAD = b"\x1a"
 _OVERHEAD = 5
 _TRIES = 10
 _START_S = 15.0
-_LEAST_ANSWER_S = 1.0
+# A receiver that lost its place in a block waits for silence before it asks for it again: 1 s in the
+# reference (section 7.3.2), 2 s in U-Boot (common/xyzModem.c, xyzModem_CHAR_TIMEOUT). To send again
+# any sooner would only keep it lost, so each wait is longer than the one before.
+_LEAST_ANSWER_S = 3.0
+_MOST_ANSWER_S = 15.0
+# One that takes bytes of a damaged block for blocks refuses each of them. So what it says is let pass
+# before the block is sent again, and longer each time, until it takes the silence for an end.
+_QUIET_S = (0.1, 1.5, 2.5)
 BITS_PER_BYTE = 10
 
 
@@ -87,14 +94,25 @@ class Sender:
         channel: The line, leased to us, with a receiver that waits.
         name: The board, for messages.
         baud: Rate of the line, from which it follows how long an answer may take; None if unknown.
+        heard: What was read of the receiver already.
+        clock: Tells the time, seconds.
     """
 
-    def __init__(self, channel: Channel, name: str, *, baud: int | None = None) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        name: str,
+        *,
+        baud: int | None = None,
+        heard: bytes = b"",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._channel = channel
+        self._clock = clock
         self._name = name
         block_s = (_LARGE + _OVERHEAD) * BITS_PER_BYTE / baud if baud else 0.0
         self._answer_s = _LEAST_ANSWER_S + 4 * block_s
-        self._pending = b""
+        self._pending = heard
         self._cans = 0
         self.report = TransferReport(0)
 
@@ -115,7 +133,7 @@ class Sender:
         """
         self.report = TransferReport(len(data))
         self._await_request("it does not ask for a file (YMODEM)", _START_S)
-        started = time.monotonic()
+        started = self._clock()
         header = file_name.encode("ascii", "replace")[:64] + b"\0" + str(len(data)).encode() + b"\0"
         self._block(0, header)
         self._await_request("it took the name of the file and does not ask for it", _START_S)
@@ -124,8 +142,13 @@ class Sender:
             self.report.blocks += 1
             reached(min(begin + _LARGE, len(data)))
         self._end()
-        self.report.seconds = time.monotonic() - started
+        self.report.seconds = self._clock() - started
         return self.report
+
+    def rest(self) -> bytes:
+        """Return what was read behind the receiver's last answer."""
+        rest, self._pending = self._pending, b""
+        return rest
 
     def cancel(self) -> None:
         """Tell the receiver that nothing more comes."""
@@ -138,8 +161,10 @@ class Sender:
         for attempt in range(_TRIES):
             if attempt:
                 self.report.resent += 1
+                self._let_pass(_QUIET_S[min(attempt, len(_QUIET_S)) - 1])
             self._write(block)
-            if self._answer(ACK + NAK, self._answer_s) == ACK:
+            patience = min(self._answer_s * (attempt + 1), _MOST_ANSWER_S)
+            if self._answer(ACK + NAK, patience) == ACK:
                 return
         raise TransferError(
             f"it did not take block {number} in {_TRIES} tries", thing=self._name,
@@ -171,9 +196,17 @@ class Sender:
         self.report.sent += len(data)
         self._channel.write(data)
 
+    def _let_pass(self, seconds: float) -> None:
+        """Read until nothing came for ``seconds``, at most ten times as long."""
+        self._pending = b""
+        end = self._clock() + 10 * seconds
+        while self._clock() < end and (data := self._channel.read(seconds)):
+            if CAN * 2 in data:
+                raise CancelledError("it cancelled the transfer", thing=self._name)
+
     def _answer(self, wanted: bytes, seconds: float) -> bytes:
         """Return the first byte that is one of ``wanted``; empty if none came in time."""
-        deadline = time.monotonic() + seconds
+        deadline = self._clock() + seconds
         while True:
             for at, value in enumerate(self._pending):
                 byte = bytes((value,))
@@ -184,7 +217,7 @@ class Sender:
                     self._pending = self._pending[at + 1 :]
                     return byte
             self._pending = b""
-            left = deadline - time.monotonic()
+            left = deadline - self._clock()
             if left <= 0:
                 return b""
             self._pending = self._channel.read(left)

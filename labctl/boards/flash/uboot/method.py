@@ -35,7 +35,6 @@ from labctl.errors import LabctlError
 if TYPE_CHECKING:
     from labctl.boards.bench import Bench
 
-_VIA = ("tftp", "ymodem")
 _ABORT_PROBE_S = 1.0
 _CTRL_C = b"\x03"
 
@@ -54,6 +53,8 @@ class UBootMethod(Method):
     A subclass says how pieces are compared and written; what is the same already is not written.
     """
 
+    # The first that works is taken, so the quickest is first.
+    ways = ("tftp", "ymodem")
     keys: ClassVar[Mapping[str, Key]] = {
         "load": Key(int, "Address in RAM where there is room for what is to be written."),
         "via": Key(list, "Ways to get bytes there, the first one that works: tftp, ymodem."),
@@ -89,7 +90,7 @@ class UBootMethod(Method):
             "tftp": NetworkUpload(self.monitor, self.config),
             "ymodem": SerialUpload(self.monitor, rates),
         }
-        return [known[name] for name in self.config.get("via", _VIA) if name in known]
+        return [known[name] for name in self.config.get("via", self.ways) if name in known]
 
     @property
     def stager(self) -> Stager:
@@ -145,14 +146,19 @@ class UBootMethod(Method):
             self._seen = (list(pieces), self.digests(pieces))
         return self._seen[1]
 
-    def changed(self, pieces: Sequence[Piece]) -> list[Piece]:
-        """Return those of ``pieces`` that the board does not have yet."""
+    def to_write(self, segments: Sequence[Segment]) -> list[Piece]:
+        """Return the pieces that are to be written."""
+        pieces = self.pieces(segments)
+        return pieces if self.rewrite else self.different(pieces)
+
+    def different(self, pieces: Sequence[Piece]) -> list[Piece]:
+        """Return those of ``pieces`` that the board does not have."""
         now = self._digests(pieces)
         return [one for one, crc in zip(pieces, now, strict=True) if zlib.crc32(one.data) != crc]
 
     def route(self, segments: Sequence[Segment]) -> Route:
         """Return how the changed pieces would get there."""
-        changed = self.changed(self.pieces(segments))
+        changed = self.to_write(segments)
         upload = self.stager.upload
         limit = upload.limit()
         payload = sum(len(self.stager.pack(_join(run)).data) for run in self._runs(changed))
@@ -173,7 +179,7 @@ class UBootMethod(Method):
 
     def write(self, segments: Sequence[Segment], progress: Progress) -> None:
         """Write what the board does not have yet."""
-        changed = self.changed(self.pieces(segments))
+        changed = self.to_write(segments)
         self._seen = None
         progress.begin("write", sum(len(one.data) for one in changed))
         done = 0
@@ -211,7 +217,7 @@ class UBootMethod(Method):
         result = self._compare(pieces)
         if not result.same:
             self._seen = None
-            wrong = self.changed(pieces)
+            wrong = self.different(pieces)
             raise VerifyError(
                 f"what it reads back is not what was written, at {wrong[0].address:#x} first"
                 if wrong else "its answers about what it holds differ from one time to the next",

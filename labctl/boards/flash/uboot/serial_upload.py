@@ -26,6 +26,8 @@ _READY = re.compile(rb"## Ready for binary \(ymodem\) download to 0x[0-9A-Fa-f]+
 _ENTER = re.compile(rb"## Switch baudrate to \d+ bps and press ENTER")
 _ESCAPE = re.compile(rb"## Switch baudrate to \d+ bps and press ESC")
 _TOTAL = re.compile(rb"## Total Size +=")
+# Lines that are, or end in, a UART of our own; others (a socket, an emulator) are as fast as they are.
+_WITH_RATE = ("/dev/", "udev:", "rfc2217:", "ssh:")
 _READY_S = 5.0
 _END_S = 10.0
 # ENTER at the new rate: the first may come while the UART is still being set.
@@ -65,14 +67,16 @@ class SerialUpload(Upload):
         """The rate that is used next, baud."""
         return self._rates[0] if self._rates else self._base
 
-    def limit(self) -> float:
+    def limit(self) -> float | None:
         """Return the bytes of payload per second that YMODEM-1K carries at this rate."""
+        if not self._line.config.url.startswith(_WITH_RATE):
+            return None
         block = 1024
         return self.rate / ymodem.BITS_PER_BYTE * block / (ymodem.line_bytes(2 * block) / 2)
 
     def describe(self) -> str:
         """Return it for people."""
-        return f"YMODEM at {self.rate} baud"
+        return "YMODEM" if self.limit() is None else f"YMODEM at {self.rate} baud"
 
     def send(self, address: int, data: bytes, reached: Reached) -> None:
         """Put ``data`` at ``address``; see `Upload.send`."""
@@ -113,10 +117,10 @@ class SerialUpload(Upload):
             self._press_enter(reader, rate)
         else:
             reader.wait(_READY, _READY_S)
-        self._sender = Sender(self._line, self.monitor.name, baud=rate)
+        self._sender = Sender(self._line, self.monitor.name, baud=rate, heard=reader.rest())
         try:
             report = self._sender.send(data, "image", reached)
-            reader.wait(_ESCAPE if moved else _TOTAL, _END_S)
+            reader.wait(_ESCAPE if moved else _TOTAL, _END_S, already=self._sender.rest())
         except TransferError:
             self.cancel()
             raise
@@ -177,12 +181,13 @@ class _Reader:
         self._name = monitor.name
         self._seen = bytearray()
 
-    def wait(self, pattern: re.Pattern[bytes], seconds: float) -> None:
-        """Wait until ``pattern`` came.
+    def wait(self, pattern: re.Pattern[bytes], seconds: float, *, already: bytes = b"") -> None:
+        """Wait until ``pattern`` came; ``already`` was read by somebody else.
 
         Raises:
             TransferError: It did not within ``seconds``.
         """
+        self._seen += already
         deadline = time.monotonic() + seconds
         while not (match := pattern.search(self._seen)):
             left = deadline - time.monotonic()
@@ -192,3 +197,9 @@ class _Reader:
                                     thing=self._name)  # fmt: skip
             self._seen += self._line.read(left)
         del self._seen[: match.end()]
+
+    def rest(self) -> bytes:
+        """Return what came behind the last match."""
+        rest = bytes(self._seen)
+        self._seen.clear()
+        return rest

@@ -26,6 +26,8 @@ _PATIENCE_S = 10.0
 # A compressed payload has to be so much smaller to be worth the unpacking.
 _WORTH = 0.95
 _LZMA_HEAD = 13
+# bytes/s at 115200 baud, for a line that does not say its rate.
+_USUAL_LINE = 11_520
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,9 @@ class Stager:
     def pack(self, data: bytes) -> Payload:
         """Return how ``data`` would go over the wire."""
         upload = self.upload
-        limit = upload.limit()
-        if not upload.by_line or limit is None:
+        if not upload.by_line:
             return Payload(data)
+        limit = upload.limit() or _USUAL_LINE
         best = Payload(data)
         if self._monitor.has("unzip"):
             best = _smaller(best, Payload(gzip.compress(data, 9, mtime=0), "unzip"))
