@@ -28,13 +28,13 @@ _PAD = b"\x1a"
 _OVERHEAD = 5
 _TRIES = 10
 _START_S = 15.0
-# A receiver that lost its place in a block waits for silence before it asks for it again: 1 s in the
-# reference (section 7.3.2), 2 s in U-Boot (common/xyzModem.c, xyzModem_CHAR_TIMEOUT). To send again
-# any sooner would only keep it lost, so each wait is longer than the one before.
+# A receiver that lost its place in a block waits for silence before it asks for it again: 1 s in
+# the reference (section 7.3.2), 2 s in U-Boot (common/xyzModem.c, xyzModem_CHAR_TIMEOUT). To send
+# again any sooner would only keep it lost, so each wait is longer than the one before.
 _LEAST_ANSWER_S = 3.0
 _MOST_ANSWER_S = 15.0
-# One that takes bytes of a damaged block for blocks refuses each of them. So what it says is let pass
-# before the block is sent again, and longer each time, until it takes the silence for an end.
+# One that takes bytes of a damaged block for blocks refuses each of them. So what it says is let
+# pass before the block is sent again, longer each time, until it takes the silence for an end.
 _QUIET_S = (0.1, 1.5, 2.5)
 BITS_PER_BYTE = 10
 

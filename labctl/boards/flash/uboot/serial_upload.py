@@ -26,7 +26,7 @@ _READY = re.compile(rb"## Ready for binary \(ymodem\) download to 0x[0-9A-Fa-f]+
 _ENTER = re.compile(rb"## Switch baudrate to \d+ bps and press ENTER")
 _ESCAPE = re.compile(rb"## Switch baudrate to \d+ bps and press ESC")
 _TOTAL = re.compile(rb"## Total Size +=")
-# Lines that are, or end in, a UART of our own; others (a socket, an emulator) are as fast as they are.
+# Lines that end in a UART of our own; others (a socket, an emulator) have no rate.
 _WITH_RATE = ("/dev/", "udev:", "rfc2217:", "ssh:")
 _READY_S = 5.0
 _END_S = 10.0

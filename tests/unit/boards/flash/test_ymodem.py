@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ymodem_receiver import Fault, Receiver, Wire
 
 from labctl.boards.flash.ymodem import CancelledError, Sender, TransferError, frame, line_bytes
-from ymodem_receiver import Fault, Receiver, Wire
 
 
 def _send(data: bytes, wire: Wire) -> Sender:
