@@ -20,7 +20,9 @@ from labctl.errors import UsageError
 # An image is read into memory: so much is more than any method here carries over a serial line.
 # Larger ones (of disks) are read piece by piece; see `Image.stream`.
 LARGEST_IN_MEMORY = 256 << 20
-_HEAD_BYTES = 4096
+# What a kind of file is told by. Some of it is far behind: the partition table of an ESP's flash
+# image at 0x8000, the descriptor of an ISO 9660 image at 0x8001.
+HEAD_BYTES = 0x9000
 ERASED = 0xFF
 
 
@@ -92,7 +94,8 @@ class Image:
 
     def describe(self) -> str:
         """Return it in a few words: ``ELF for arm, 12,345 bytes at 0x8000000``."""
-        parts = [self.kind]
+        known = formats().get(self.kind)
+        parts = [known.TITLE if known else self.kind]
         if self.chip or self.architecture:
             parts.append(f"for {self.chip or self.architecture}")
         where = f" at {self.segments[0].address:#x}" if self.placed and self.segments else ""
@@ -137,7 +140,7 @@ def _module(data: bytes, path: Path, kind: str | None) -> ModuleType:
                 f"there is no kind of image '{kind}'", action=f"use one of {', '.join(known)}"
             )
         return known[kind]
-    head = data[:_HEAD_BYTES]
+    head = data[:HEAD_BYTES]
     return next(module for module in known.values() if module.detect(head, path.name))
 
 
