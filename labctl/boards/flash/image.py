@@ -163,25 +163,18 @@ def join(segments: Iterable[Segment]) -> tuple[Segment, ...]:
     Raises:
         ValueError: Two of them overlap.
     """
-    joined: list[Segment] = []
-    parts: list[bytes] = []
+    runs: list[tuple[int, list[bytes]]] = []
+    end = -1
     for one in sorted(segments, key=lambda segment: segment.address):
         if not one.data:
             continue
-        last = joined[-1] if joined else None
-        end = last.address + sum(map(len, parts)) if last else None
-        if last is not None and end is not None and one.address < end:
+        if one.address < end:
             raise ValueError(f"two parts overlap at {one.address:#x}")
-        if last is not None and one.address == end:
-            parts.append(one.data)
-            continue
-        if last is not None:
-            joined[-1] = Segment(last.address, b"".join(parts))
-        joined.append(one)
-        parts = [one.data]
-    if joined:
-        joined[-1] = Segment(joined[-1].address, b"".join(parts))
-    return tuple(joined)
+        if one.address > end:
+            runs.append((one.address, []))
+        runs[-1][1].append(one.data)
+        end = one.end
+    return tuple(Segment(address, b"".join(parts)) for address, parts in runs)
 
 
 def fill(segments: Iterable[Segment], *, erased: int = ERASED) -> Segment:

@@ -31,6 +31,8 @@ CHIPS = {
     18: ("esp32p4", "riscv32"),
     20: ("esp32c61", "riscv32"),
     23: ("esp32c5", "riscv32"),
+    25: ("esp32h21", "riscv32"),
+    28: ("esp32h4", "riscv32"),
 }
 
 

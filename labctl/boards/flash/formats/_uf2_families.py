@@ -1,7 +1,7 @@
 """Chips by the family number of a UF2 file: chip and processor.
 
-Sources: https://github.com/microsoft/uf2, utils/uf2families.json; RP2350 datasheet, "UF2 targeting
-rules" (its families, one for each kind of processor). The processors are those of the makers'
+Sources: https://github.com/microsoft/uf2, utils/uf2families.json; esptool (the newer ones of Espressif); RP2350 datasheet,
+"UF2 targeting rules" (its families, one for each kind of processor). The processors are those of the makers'
 datasheets.
 """
 
@@ -46,6 +46,10 @@ FAMILIES: dict[int, tuple[str, str | None]] = {
     0x332726F6: ("esp32h2", "riscv32"),
     0x540DDF62: ("esp32c6", "riscv32"),
     0x3D308E94: ("esp32p4", "riscv32"),
+    0x77D850C4: ("esp32c61", "riscv32"),
+    0xF71C0343: ("esp32c5", "riscv32"),
+    0xB6DD00AF: ("esp32h21", "riscv32"),
+    0x9E0BAA8A: ("esp32h4", "riscv32"),
     0xE48BFF56: ("rp2040", "arm"),
     0xE48BFF59: ("rp2350", "arm"),
     0xE48BFF5A: ("rp2350", "riscv32"),
