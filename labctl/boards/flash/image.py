@@ -178,11 +178,20 @@ def join(segments: Iterable[Segment]) -> tuple[Segment, ...]:
 
 
 def fill(segments: Iterable[Segment], *, erased: int = ERASED) -> Segment:
-    """Return one segment over all of ``segments``, the gaps as erased flash is."""
+    """Return one segment over all of ``segments``, the gaps as erased flash is.
+
+    Raises:
+        UsageError: They are so far apart that this would not fit into memory.
+    """
     ordered = join(segments)
     if not ordered:
         return Segment(0, b"")
     base = ordered[0].address
+    if ordered[-1].end - base > LARGEST_IN_MEMORY:
+        raise UsageError(
+            f"its parts are too far apart: from {base:#x} to {ordered[-1].end - 1:#x}",
+            action="give an image of one place, such as its flash only",
+        )
     whole = bytearray([erased]) * (ordered[-1].end - base)
     for one in ordered:
         whole[one.address - base : one.end - base] = one.data

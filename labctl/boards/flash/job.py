@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from labctl.boards.bench import Bench
-from labctl.boards.flash.checks import check
+from labctl.boards.flash.checks import check, check_image
 from labctl.boards.flash.identity import IdentityBook, check_model
 from labctl.boards.flash.image import Image, Segment
 from labctl.boards.flash.method import Comparison, Identity, Method, Progress, Route
@@ -125,6 +125,7 @@ class FlashJob:
         """
         method, bench = self._method, self._bench
         method.rewrite = force
+        check_image(self._image, bench.model, method.target, method.accepts)
         segments = method.layout(self._image)
         check(self._image, bench.model, method.target, segments)
         unfinished = unfinished_flash(read_journal(bench.line.place.events))

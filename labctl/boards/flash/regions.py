@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from labctl.boards.flash.image import ERASED, Segment
 from labctl.boards.flash.method import RefusedError
@@ -66,18 +67,52 @@ class Region:
         """
         for one in segments:
             if one.address < self.base or one.end > self.end:
-                raise RefusedError(
-                    f"the image needs {one.address:#x} to {one.end - 1:#x}; '{self.name}' is "
-                    f"{self.base:#x} to {self.end - 1:#x}",
-                    thing=thing, action="it is too large, or for another address",
-                )  # fmt: skip
+                raise self._outside(one, thing)
         touched = [(block.address, block.end) for block in self.whole_blocks(segments)]
         for kept in self.keep:
-            if any(begin < kept.base + kept.size and kept.base < end for begin, end in touched):
+            end = kept.base + kept.size
+            if not any(begin < end and kept.base < stop for begin, stop in touched):
+                continue
+            where = f"{kept.what} at {kept.base:#x} ({kept.size:,} bytes)"
+            if any(one.address < end and kept.base < one.end for one in segments):
                 raise RefusedError(
-                    f"it would overwrite {kept.what} at {kept.base:#x} ({kept.size:,} bytes)",
+                    f"it would overwrite {where} in '{self.name}'",
                     thing=thing, action="choose another place, or an image that leaves it alone",
                 )  # fmt: skip
+            raise RefusedError(
+                f"it would erase {where} in '{self.name}', which shares a block with it",
+                thing=thing, action="choose a place that begins and ends with an erase block",
+            )  # fmt: skip
+
+    def _outside(self, segment: Segment, thing: str) -> RefusedError:
+        here = f"'{self.name}' is {self.base:#x} to {self.end - 1:#x}"
+        size = len(segment.data)
+        if self.base <= segment.address < self.end:
+            return RefusedError(
+                f"it is too large by {segment.end - self.end:,} bytes: it has {size:,} at "
+                f"{segment.address:#x}, and {here}",
+                thing=thing, action="take a smaller image, or another place",
+            )  # fmt: skip
+        return RefusedError(
+            f"it has {size:,} bytes for {segment.address:#x}, and {here}",
+            thing=thing, action="take the image that was linked for this place",
+        )  # fmt: skip
+
+    def also_erased(self, segments: Sequence[Segment]) -> list[tuple[int, int]]:
+        """Return begin and end of what is erased with ``segments`` because it shares a block."""
+        found = []
+        ordered = sorted(segments, key=lambda one: one.address)
+        for block in self.whole_blocks(ordered):
+            at = block.address
+            for one in ordered:
+                if one.end <= at or one.address >= block.end:
+                    continue
+                if one.address > at:
+                    found.append((at, one.address))
+                at = one.end
+            if at < block.end:
+                found.append((at, block.end))
+        return found
 
     def whole_blocks(self, segments: Sequence[Segment]) -> list[Segment]:
         """Return the erase blocks that ``segments`` touch, with what each will hold.
@@ -113,7 +148,15 @@ def region_of(model: BoardModel, name: str) -> Region:
             f"its model has no memory '{name}'", thing=str(model.path),
             action=f"write one of {', '.join(memory) or 'none'}, or describe it below 'memory:'",
         )  # fmt: skip
-    entry = memory[name]
+    return _region(name, memory[name])
+
+
+def regions(model: BoardModel) -> list[Region]:
+    """Return all regions of ``model``."""
+    return [_region(name, entry) for name, entry in model.data["memory"].items()]
+
+
+def _region(name: str, entry: Mapping[str, Any]) -> Region:
     base, size = int(entry["base"]), int(entry["size"])
     blocks: tuple[tuple[int, int], ...] = ()
     if entry["sectors"]:

@@ -1,8 +1,8 @@
 """Chips by the family number of a UF2 file: chip and processor.
 
-Sources: https://github.com/microsoft/uf2, utils/uf2families.json; esptool (the newer ones of Espressif); RP2350 datasheet,
-"UF2 targeting rules" (its families, one for each kind of processor). The processors are those of the makers'
-datasheets.
+Sources: https://github.com/microsoft/uf2, utils/uf2families.json; esptool (Espressif's newer
+chips); RP2350 datasheet, "UF2 targeting rules" (its families, one for each kind of processor). The
+processors are those of the makers' datasheets.
 """
 
 from __future__ import annotations
