@@ -129,19 +129,34 @@ def read_image(path: Path, *, kind: str | None = None) -> Image:
         raise UsageError(f"cannot be read: {error.strerror}", thing=str(path)) from None
     if not data:
         raise UsageError("it is empty", thing=str(path))
+    return parse_image(data, path, kind=kind)
+
+
+def parse_image(data: bytes, path: Path, *, kind: str | None = None) -> Image:
+    """Read an image that was read from ``path``, or unpacked from it; see `read_image`.
+
+    Raises:
+        UsageError: It is damaged, or there is no such kind.
+    """
     return _module(data, path, kind).read(data, path)  # type: ignore[no-any-return]
 
 
 def _module(data: bytes, path: Path, kind: str | None) -> ModuleType:
     known = formats()
-    if kind is not None:
-        if kind not in known:
-            raise UsageError(
-                f"there is no kind of image '{kind}'", action=f"use one of {', '.join(known)}"
-            )
-        return known[kind]
     head = data[:HEAD_BYTES]
-    return next(module for module in known.values() if module.detect(head, path.name))
+    found = next(module for module in known.values() if module.detect(head, path.name))
+    if kind is None:
+        return found
+    if kind not in known:
+        raise UsageError(
+            f"there is no kind of image '{kind}'", action=f"use one of {', '.join(known)}"
+        )
+    if not known[kind].detect(head, path.name):
+        raise UsageError(
+            f"it is no {known[kind].TITLE}, it looks like {found.TITLE}", thing=str(path),
+            action="leave '--kind' away, or give another file",
+        )  # fmt: skip
+    return known[kind]
 
 
 @cache

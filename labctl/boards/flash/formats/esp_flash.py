@@ -33,7 +33,7 @@ def detect(head: bytes, name: str) -> bool:
 def _loader(data: bytes) -> int | None:
     """Return where the boot loader begins; what is before it is as erased flash is."""
     for offset in _LOADERS:
-        if data[offset] == MAGIC and not data[:offset].strip(b"\xff"):
+        if data[offset : offset + 1] == bytes([MAGIC]) and not data[:offset].strip(b"\xff"):
             return offset
     return None
 

@@ -66,15 +66,16 @@ def read(data: bytes, path: Path) -> Image:
         kind = raw[3]
         offset = raw[1] << 8 | raw[2]
         if kind == _DATA:
-            length = raw[0]
-            if offset + length > 0x10000:
-                if not wraps:
-                    raise records.damaged(number, "its data reaches beyond its 64 KiB")
-                # In 8086 addressing, an offset wraps around within its segment.
+            end = offset + raw[0]
+            # In 8086 addressing, an offset wraps around within its segment; in linear addressing
+            # only the address of 32 bits could.
+            if end > 0x10000 and wraps:
                 cut = 0x10000 - offset
                 records.add(number, base + offset, raw[4 : 4 + cut])
                 records.add(number, base, raw[4 + cut : -1])
                 continue
+            if base + end > 1 << 32:
+                raise records.damaged(number, "its data reaches beyond the last address")
             records.add(number, base + offset, raw[4:-1])
             continue
         if kind not in _LENGTHS:

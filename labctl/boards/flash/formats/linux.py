@@ -35,7 +35,7 @@ def what(head: bytes) -> tuple[str, str | None] | None:
         return "zImage", "arm"
     if head[0x1FE:0x200] == b"\x55\xaa" and head[0x202:0x206] == _BZIMAGE:
         new = int.from_bytes(head[0x206:0x208], "little") >= 0x20C
-        return "bzImage", "x86_64" if new and head[0x236] & 1 else "x86"
+        return "bzImage", "x86_64" if new and (head[0x236:0x237] or b"\0")[0] & 1 else "x86"
     if head.startswith(_ZBOOT):
         return "EFI zboot", _pe_machine(head)
     return None

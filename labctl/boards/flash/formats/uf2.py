@@ -23,6 +23,7 @@ ORDER = 11
 _BLOCK = 512
 _MAGIC0, _MAGIC1, _MAGIC_END = 0x0A324655, 0x9E5D5157, 0x0AB16F30
 _MOST_DATA = 476
+_MD5_SIZE = 24
 _NOT_FLASH, _FILE, _FAMILY, _MD5, _TAGS = 0x1, 0x1000, 0x2000, 0x4000, 0x8000
 # Extension tags: what they are called, for those that are text.
 _TEXT_TAGS = {0x9FC7BC: "version", 0x650D9D: "device"}
@@ -93,7 +94,10 @@ def _block(file: View, index: int) -> _Block:
         raise file.damaged(f"block {index} says it has {size} bytes at {address:#x}")
     digest = None
     if flags & _MD5:
-        digest = struct.unpack_from("<II16s", raw, 32 + _MOST_DATA - 24)
+        digest = struct.unpack_from("<II16s", raw, 32 + _MOST_DATA - _MD5_SIZE)
+        if not digest[1] and size <= _MOST_DATA - _MD5_SIZE:
+            # The specification has it at the end; esptool writes it right behind the data.
+            digest = struct.unpack_from("<II16s", raw, 32 + size)
     tags = tuple(_tags(file, raw, size)) if flags & _TAGS else ()
     return _Block(
         flags, address, raw[32 : 32 + size], number, total,
