@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from labctl.boards.flash.formats._bulk import data_run
 from labctl.boards.flash.formats._records import Records, lines_of
 from labctl.boards.flash.image import Image
 from labctl.errors import UsageError
@@ -19,6 +20,8 @@ ORDER = 60
 
 _FIRST = re.compile(rb"(?:\xef\xbb\xbf)?\s*:[0-9A-Fa-f]{10}")
 _DATA, _END, _SEGMENT, _START_SEGMENT, _LINEAR, _START_LINEAR = range(6)
+# Where no run of records begins, so many are read one by one before it is tried again.
+_ALONE = 32
 # Bytes of data that a record of these types has.
 _LENGTHS = {_END: 0, _SEGMENT: 2, _START_SEGMENT: 4, _LINEAR: 2, _START_LINEAR: 4}
 # What an Intel HEX file is called; one that is cut off in its first record is still one.
@@ -38,53 +41,30 @@ def read(data: bytes, path: Path) -> Image:
         UsageError: It is damaged; the line is named.
     """
     records = Records(path, TITLE)
-    base = 0
-    wraps = False
+    lines = lines_of(data.removeprefix(b"\xef\xbb\xbf"))
+    base, wraps = 0, False
     entry: int | None = None
-    ended = 0
-    number = 0
-    fromhex = bytes.fromhex
-    for number, line in enumerate(lines_of(data.removeprefix(b"\xef\xbb\xbf")), 1):
-        record = line.strip()
+    ended = number = alone = 0
+    while number < len(lines):
+        record = lines[number].strip()
+        number += 1
         if not record:
             continue
         if ended:
             raise records.damaged(number, f"there is more after the end record in line {ended}")
-        try:
-            raw = fromhex(record[1:])
-        except ValueError:
-            raw = b""
-        # fromhex allows blanks; a record has none.
-        if (
-            len(raw) < 5
-            or record[0] != ":"
-            or len(raw) != raw[0] + 5
-            or len(record) != 2 * len(raw) + 1
-            or sum(raw) & 0xFF
-        ):
-            raise _mistake(records, number, record)
-        kind = raw[3]
-        offset = raw[1] << 8 | raw[2]
+        raw = _raw(records, number, record)
+        kind, offset = raw[3], raw[1] << 8 | raw[2]
         if kind == _DATA:
-            end = offset + raw[0]
-            # In 8086 addressing, an offset wraps around within its segment; in linear addressing
-            # only the address of 32 bits could.
-            if end > 0x10000 and wraps:
-                cut = 0x10000 - offset
-                records.add(number, base + offset, raw[4 : 4 + cut])
-                records.add(number, base, raw[4 + cut : -1])
-                continue
-            if base + end > 1 << 32:
-                raise records.damaged(number, "its data reaches beyond the last address")
-            records.add(number, base + offset, raw[4:-1])
+            if number >= alone:
+                count, run = data_run(lines, number - 1, raw[0], offset)
+                if count:
+                    records.add(number, base + offset, run)
+                    number += count - 1
+                    continue
+                alone = number + _ALONE
+            _add(records, number, raw, base, wraps)
             continue
-        if kind not in _LENGTHS:
-            raise records.damaged(number, f"there is no record type {kind:02X}")
-        if raw[0] != _LENGTHS[kind]:
-            raise records.damaged(
-                number, f"a record of type {kind:02X} has {_LENGTHS[kind]} bytes, not {raw[0]}"
-            )
-        value = int.from_bytes(raw[4:-1], "big")
+        value = _value(records, number, raw)
         if kind == _END:
             ended = number
         elif kind in (_SEGMENT, _LINEAR):
@@ -100,6 +80,54 @@ def read(data: bytes, path: Path) -> Image:
             "this Intel HEX has no data", thing=str(path), action="build or copy it again"
         )
     return Image(path, KIND, segments, True, None, None, entry)
+
+
+def _raw(records: Records, number: int, record: str) -> bytes:
+    """Return the bytes of a record that is right in itself."""
+    try:
+        raw = bytes.fromhex(record[1:])
+    except ValueError:
+        raw = b""
+    # fromhex allows blanks; a record has none.
+    if (
+        len(raw) < 5
+        or record[0] != ":"
+        or len(raw) != raw[0] + 5
+        or len(record) != 2 * len(raw) + 1
+        or sum(raw) & 0xFF
+    ):
+        raise _mistake(records, number, record)
+    return raw
+
+
+def _add(records: Records, number: int, raw: bytes, base: int, wraps: bool) -> None:
+    """Add the data of one record.
+
+    In 8086 addressing, an offset wraps around within its segment; in linear addressing only the
+    address of 32 bits could.
+    """
+    offset = raw[1] << 8 | raw[2]
+    end = offset + raw[0]
+    if end > 0x10000 and wraps:
+        cut = 0x10000 - offset
+        records.add(number, base + offset, raw[4 : 4 + cut])
+        records.add(number, base, raw[4 + cut : -1])
+    elif base + end > 1 << 32:
+        raise records.damaged(number, "its data reaches beyond the last address")
+    else:
+        records.add(number, base + offset, raw[4:-1])
+
+
+def _value(records: Records, number: int, raw: bytes) -> int:
+    """Return the number that a record of another type than data has."""
+    kind = raw[3]
+    if kind not in _LENGTHS:
+        raise records.damaged(number, f"there is no record type {kind:02X}")
+    if raw[0] != _LENGTHS[kind]:
+        raise records.damaged(
+            number, f"a record of type {kind:02X} has {_LENGTHS[kind]} bytes, not {raw[0]}"
+        )
+    return int.from_bytes(raw[4:-1], "big")
 
 
 def _mistake(records: Records, number: int, record: str) -> UsageError:

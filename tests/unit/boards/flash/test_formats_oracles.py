@@ -6,6 +6,7 @@ from pathlib import Path
 
 import bincopy
 import intelhex
+import pytest
 from flash_samples import by_hand, names, sample, uf2
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -114,7 +115,7 @@ def changed(data: bytes, changes: list[tuple[str, int, bytes]]) -> bytes:
     return data
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.sampled_from(sorted(FILES)), CHANGES)
 def test_whatever_is_changed_in_a_file_only_a_usage_error_comes(
     name: str, changes: list[tuple[str, int, bytes]]
@@ -148,3 +149,26 @@ def test_any_kind_may_be_asked_for_any_file(
 def test_random_bytes_behind_a_right_beginning(rest: bytes, name: str, keep: int) -> None:
     with suppress(UsageError):
         parse_image(FILES[name][:keep] + rest, HERE)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 70_000), st.integers(0, 0x1FFFF), st.sampled_from([1, 16, 32, 252, 255]),
+    st.sampled_from(["\n", "\r\n"]), st.data(),
+)  # fmt: skip
+def test_long_runs_are_read_at_once_and_a_mistake_in_one_is_found(
+    size: int, address: int, width: int, end: str, data: st.DataObject
+) -> None:
+    content = bytes(n * 7 & 0xFF for n in range(size if width > 1 else size % 3000 + 1))
+    text = put([Segment(address, content)]).as_ihex(width)
+    lines = text.split()
+    assert parse_image(end.join(lines).encode(), HERE).segments == (Segment(address, content),)
+    number = data.draw(st.integers(0, len(lines) - 1))
+    place = data.draw(st.integers(1, len(lines[number]) - 1))
+    digit = data.draw(st.sampled_from("0123456789ABCDEF: G"))
+    wrong = lines[number][:place] + digit + lines[number][place + 1 :]
+    if wrong == lines[number]:
+        return
+    lines[number] = wrong
+    with pytest.raises(UsageError, match=f"^x.hex:{number + 1}: this Intel HEX is damaged"):
+        parse_image(end.join(lines).encode(), Path("x.hex"))
