@@ -17,11 +17,23 @@ TITLE = "ESP image"
 ORDER = 41
 
 _MOST_SEGMENTS = 16
+# Ways to read the flash: QIO, QOUT, DIO, DOUT, fast, slow.
+_LAST_MODE = 5
+_CODE = range(0x40, 0x60)
 
 
 def detect(head: bytes, name: str) -> bool:
-    """Tell whether the file is of this kind: its magic byte, and numbers that can be right."""
-    return len(head) >= 24 and head[0] == MAGIC and 1 <= head[1] <= _MOST_SEGMENTS and head[2] <= 5
+    """Tell whether the file is of this kind: its magic byte, and numbers that can be right.
+
+    A jump of x86 begins with the same byte; what these chips run lies from 0x40000000 on.
+    """
+    return (
+        len(head) >= 24
+        and head[0] == MAGIC
+        and 1 <= head[1] <= _MOST_SEGMENTS
+        and head[2] <= _LAST_MODE
+        and head[7] in _CODE
+    )
 
 
 def read(data: bytes, path: Path) -> Image:

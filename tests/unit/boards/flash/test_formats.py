@@ -1,5 +1,6 @@
 """Files made by others' programs are read for what they are; damaged ones are named as such."""
 
+import lzma
 import struct
 import zlib
 from pathlib import Path
@@ -298,6 +299,23 @@ def test_a_compressed_file_that_was_cut_is_named(tool: str) -> None:
     assert f"this {tool} file is damaged: it was cut" in refused(data[: len(data) // 2])
 
 
+def test_what_needs_much_memory_to_unpack_is_believed() -> None:
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 29}]
+    data = lzma.compress(b"\0" * 100, filters=filters)
+    assert read(data).describe() == f"compressed, {len(data)} bytes (xz)"
+
+
+def test_what_unpacks_to_more_than_is_looked_at_is_believed() -> None:
+    packed = zlib.compressobj(1, wbits=31)
+    data = b"".join(packed.compress(bytes(1 << 20)) for _ in range(65)) + packed.flush()
+    assert read(data).about == "gzip of raw bytes, 68,157,440 bytes unpacked"
+
+
+def test_code_that_begins_like_an_esp_image_is_raw() -> None:
+    jump = b"\xe9\x05\x00\x00\x00" + b"\x90" * 64
+    assert read(jump).kind == "raw"
+
+
 def test_a_disk_that_was_cut_or_changed_is_named() -> None:
     assert "partition 1 ends at 65,536 bytes, the file has 65,535; it was cut" in refused(
         sample("mbr.img")[:65535]
@@ -305,7 +323,7 @@ def test_a_disk_that_was_cut_or_changed_is_named() -> None:
     data = sample("gpt.img")
     assert "of 131,072; it was cut" in refused(data[:-512])
     assert "the checksum of its GPT is wrong" in refused(changed(data, 512 + 60, b"X"))
-    assert "the checksum of its table of partitions is wrong" in refused(changed(data, 1040, b"X"))
+    assert "the checksum of its table of partitions is wrong" in refused(changed(data, 1040, b"XX"))
 
 
 def test_a_damaged_sparse_image_is_named() -> None:
