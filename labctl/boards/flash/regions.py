@@ -88,8 +88,9 @@ class Region:
         here = f"'{self.name}' is {self.base:#x} to {self.end - 1:#x}"
         size = len(segment.data)
         if self.base <= segment.address < self.end:
+            over = segment.end - self.end
             return RefusedError(
-                f"it is too large by {segment.end - self.end:,} bytes: it has {size:,} at "
+                f"it is too large by {over:,} byte{'' if over == 1 else 's'}: it has {size:,} at "
                 f"{segment.address:#x}, and {here}",
                 thing=thing, action="take a smaller image, or another place",
             )  # fmt: skip

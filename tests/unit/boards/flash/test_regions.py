@@ -54,7 +54,8 @@ def test_whole_blocks_hold_the_image_and_are_erased_elsewhere(
 
 def test_what_is_too_large_is_refused_with_figures() -> None:
     with pytest.raises(
-        RefusedError, match=r"0x4000000 to 0x4100000; 'nor' is 0x4000000 to 0x40fffff"
+        RefusedError,
+        match=r"by 1 byte: it has 1,048,577 at 0x4000000, and 'nor' is 0x4000000 to 0x40fffff",
     ):
         EVEN.check([Segment(EVEN.base, bytes((1 << 20) + 1))], thing="b1")
     with pytest.raises(RefusedError):
@@ -63,7 +64,7 @@ def test_what_is_too_large_is_refused_with_figures() -> None:
 
 def test_what_must_stay_is_refused_even_where_only_its_block_is_shared() -> None:
     region = Region("nor", 0, 1 << 20, ((4, 256 << 10),), (Kept(0x40, 16, "the serial number"),))
-    with pytest.raises(RefusedError, match="it would overwrite the serial number at 0x40"):
+    with pytest.raises(RefusedError, match="it would erase the serial number at 0x40"):
         region.check([Segment(0x1000, b"x")], thing="b1")
     region.check([Segment(256 << 10, b"x")], thing="b1")
 
