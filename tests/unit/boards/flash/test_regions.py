@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labctl.boards.flash.image import Segment, fill, join
@@ -27,6 +27,7 @@ def test_its_blocks_cover_it(region: Region) -> None:
 PART = st.tuples(st.integers(0, (512 << 10) - 3000), st.binary(min_size=1, max_size=3000))
 
 
+@settings(deadline=None)  # it takes as long as the machine is busy
 @given(region=st.sampled_from([UNEVEN, EVEN]), parts=st.lists(PART, min_size=1, max_size=4))
 def test_whole_blocks_hold_the_image_and_are_erased_elsewhere(
     region: Region, parts: list[tuple[int, bytes]]
