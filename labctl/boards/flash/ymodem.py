@@ -56,7 +56,7 @@ class TransferReport:
         sent: Bytes that went over the line, with framing and repetitions.
         blocks: Data blocks.
         resent: Blocks that had to be sent again.
-        seconds: From the receiver's first request to its last answer.
+        seconds: From the first data block to the answer to the last one.
     """
 
     size: int
@@ -133,16 +133,16 @@ class Sender:
         """
         self.report = TransferReport(len(data))
         self._await_request("it does not ask for a file (YMODEM)", _START_S)
-        started = self._clock()
         header = file_name.encode("ascii", "replace")[:64] + b"\0" + str(len(data)).encode() + b"\0"
         self._block(0, header)
         self._await_request("it took the name of the file and does not ask for it", _START_S)
+        started = self._clock()
         for number, begin in enumerate(range(0, len(data), _LARGE), start=1):
             self._block(number, data[begin : begin + _LARGE])
             self.report.blocks += 1
             reached(min(begin + _LARGE, len(data)))
-        self._end()
         self.report.seconds = self._clock() - started
+        self._end()
         return self.report
 
     def rest(self) -> bytes:
@@ -181,8 +181,13 @@ class Sender:
             raise TransferError("it does not take the end of the file", thing=self._name)
         # It asks for the next file; an empty name says that there is none. A receiver that ended
         # by itself is content.
-        if self._answer(CRC_REQUEST, self._answer_s) == CRC_REQUEST:
-            self._block(0, b"\0")
+        if self._answer(CRC_REQUEST, self._answer_s) != CRC_REQUEST:
+            return
+        for _ in range(_TRIES):
+            self._write(frame(0, b"\0"))
+            # It has the file; lrzsz's rb is gone before its last answer is, now and then.
+            if self._answer(ACK + NAK, self._answer_s) != NAK:
+                return
 
     def _await_request(self, cause: str, seconds: float) -> None:
         if self._answer(CRC_REQUEST, seconds) != CRC_REQUEST:
