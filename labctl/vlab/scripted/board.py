@@ -38,7 +38,7 @@ class Board:
         self, folder: Path, settings: Settings, loop: Loop, event: Callable[[str], None]
     ) -> None:
         self.folder = folder
-        self._settings = settings
+        self._first = self._settings = settings
         self._loop = loop
         self._event = event
         self._started = time.monotonic()
@@ -144,6 +144,13 @@ class Board:
             raise LabctlError("it is off", thing="the board", action="switch it on first")
         self._change(self._settings.changed(lasting))
         self._act(actions)
+
+    def clear(self) -> None:
+        """Behave as at the start again: no faults, nothing armed, the adapter in."""
+        self._flood = None
+        self._armed.clear()
+        self._line.port.plug()
+        self._change(self._first)
 
     def faults(self) -> dict[str, object]:
         """Return the settings (but the password), and what is armed, bytes from now."""

@@ -26,6 +26,15 @@ def fault(monitor: Path, **settings: object) -> None:
     ask(monitor, "x-fault", settings)
 
 
+def clear(monitor: Path) -> None:
+    """Let the board behave as it did when it was started.
+
+    Raises:
+        UnreachableError: No scripted board answers there.
+    """
+    ask(monitor, "x-clear")
+
+
 def faults(monitor: Path) -> dict[str, Any]:
     """Return the board's ``settings`` and what is ``armed``.
 

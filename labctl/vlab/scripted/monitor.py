@@ -121,6 +121,7 @@ class Monitor:
             "quit": _doing(self._loop.stop),
             "stop": _doing(board.power_off),
             "system_reset": _doing(board.reset),
+            "x-clear": _doing(board.clear),
             "x-fault": self._fault,
             "x-faults": lambda _: board.faults(),
             "x-stats": lambda _: board.stats(),

@@ -6,9 +6,11 @@ line of the program and from the monitor command ``x-fault``.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
@@ -113,6 +115,25 @@ class Actions:
     choices: ClassVar[dict[str, tuple[str, ...]]] = {"flood": FLOODS}
 
 
+def from_words(words: Sequence[str]) -> dict[str, object]:
+    """Return what words such as ``noise=0.005`` and ``unplug=true`` say; a bare name means true.
+
+    Raises:
+        UsageError: A name is unknown or a value does not fit.
+    """
+    values: dict[str, object] = {}
+    for word in words:
+        name, given, text = word.partition("=")
+        kind = _kinds().get(name, "")
+        value: object = text if given else True
+        if given and kind != "str":
+            with contextlib.suppress(ValueError):
+                value = json.loads(text)
+        values[name] = value
+    split_faults(values)
+    return values
+
+
 def split_faults(values: Mapping[str, object]) -> tuple[dict[str, object], Actions]:
     """Split what came with ``x-fault`` into changes of the settings and actions.
 
@@ -126,19 +147,24 @@ def split_faults(values: Mapping[str, object]) -> tuple[dict[str, object], Actio
     return lasting, Actions(**_checked(Actions, actions))  # type: ignore[arg-type]
 
 
+def _kinds() -> dict[str, str]:
+    """Return the type of every setting and action."""
+    every = (*fields(Settings), *fields(Actions))
+    return {one.name: str(one.type).removesuffix(" | None") for one in every}
+
+
 def _checked(kind: type[Settings | Actions], values: Mapping[str, object]) -> dict[str, object]:
-    wanted = {one.name: str(one.type).removesuffix(" | None") for one in fields(kind)}
+    kinds, own = _kinds(), {one.name for one in fields(kind)}
     good: dict[str, object] = {}
     for key, value in values.items():
-        if key not in wanted:
-            known = [one.name for both in (Settings, Actions) for one in fields(both)]
-            near = difflib.get_close_matches(key, known, 1)
+        if key not in own:
+            near = difflib.get_close_matches(key, kinds, 1)
             raise UsageError(
                 "the scripted board has no such setting",
                 thing=key,
-                action=f"did you mean {near[0]}?" if near else f"it has: {', '.join(known)}",
+                action=f"did you mean {near[0]}?" if near else f"it has: {', '.join(kinds)}",
             )
-        good[key] = _fitting(key, wanted[key], kind.choices.get(key, ()), value)
+        good[key] = _fitting(key, kinds[key], kind.choices.get(key, ()), value)
     return good
 
 

@@ -46,6 +46,12 @@ shift
 cd && "$@"
 exit
 """
+# There is no init that could be asked, so all of these are what "reboot -f" is: reboot(2) at once.
+_BY_KERNEL = """\
+reboot() { busybox reboot -f; }
+poweroff() { busybox poweroff -f; }
+halt() { busybox poweroff -f; }
+"""
 # Where there are no namespaces. An interactive shell does not die of SIGINT.
 _FUNCTIONS = """\
 reboot() { kill -HUP $$; }
@@ -87,7 +93,7 @@ class ShellProcess:
     def __init__(self, shell: str, home: Path, *, echo: bool) -> None:
         home.mkdir(exist_ok=True)
         apart = isolated()
-        write_atomic(home / ".shrc", "" if apart else _FUNCTIONS, mode=0o600)
+        write_atomic(home / ".shrc", _BY_KERNEL if apart else _FUNCTIONS, mode=0o600)
         inside = Path("/root") if apart else home
         startup = inside / ".shrc"
         environment = {
