@@ -53,10 +53,16 @@ class Resampler:
     def _receive(self) -> bytes:
         line, bit, out = self._line, self._bit, bytearray()
         while True:
-            # After a byte with a framing error the low stop bit is taken for the middle of an
-            # early start bit.
-            edge = self._at - 0.5 * bit if self._low else float(line.find(0, int(self._at)))
-            if edge < 0 or edge + 9.5 * bit >= len(line):
+            if self._low:
+                # After a byte with a framing error the low stop bit is taken for the middle of an
+                # early start bit (whose beginning may be forgotten already).
+                edge = self._at - 0.5 * bit
+            elif (found := line.find(0, int(self._at))) >= 0:
+                edge = float(found)
+            else:
+                self._at = float(len(line))
+                break
+            if edge + 9.5 * bit >= len(line):
                 break
             self._at = edge + 0.5 * bit
             self._low = False
@@ -73,8 +79,6 @@ class Resampler:
                     self._low = True
                 else:  # a break; it is over when the line is high, and each sent byte ends high
                     self._at = float(line.find(1, int(self._at)))
-        if edge == -1.0 and not self._low:
-            self._at = float(len(line))
         self._forget()
         return bytes(out)
 
