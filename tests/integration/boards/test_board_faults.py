@@ -146,7 +146,7 @@ def test_an_answer_that_arrives_damaged_is_fetched_again(board: Lab, what: str) 
     with bench(board) as attached:
         attached.run("true", timeout=60)
         expected = b"".join(b"%d\n" % number for number in range(1, 61))
-        fault(board, f"{what}=0.0005", "seed=3")
+        fault(board, f"{what}=0.003", "seed=3")
         for _ in range(4):
             assert attached.run("seq 60", timeout=90).output == expected
     assert counts(board)[what] > 0
