@@ -98,15 +98,17 @@ def session(channel: LineClient | Port, dialect: Dialect | None = None) -> Sessi
     return Session(channel, dialect, signs, "bench")
 
 
-def await_prompt(channel: LineClient | Port, prompt: bytes, most_s: float = 60.0) -> None:
-    """Read until the board's prompt.
+def await_prompt(
+    channel: LineClient | Port, prompt: bytes, most_s: float = 60.0, *, exact: bool = True
+) -> None:
+    """Read until the board's prompt is the last (``exact``), or has been seen.
 
     Raises:
         LabctlError: It did not come.
     """
     deadline = time.monotonic() + most_s
     said = b""
-    while not said.endswith(prompt):
+    while not (said.endswith(prompt) if exact else prompt in said):
         if time.monotonic() > deadline:
             raise LabctlError(f"no prompt came: {said[-200:]!r}")
         said = (said + channel.read(1.0))[-4096:]

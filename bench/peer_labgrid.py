@@ -84,7 +84,8 @@ def noise(words: argparse.Namespace) -> Numbers:
             )
         except Exception:  # noqa: BLE001, S112 - whatever it raises, it noticed
             continue
-        fine = (lines, code) == ([str(one) for one in range(number, number + 25)], number)
+        said = "\n".join(lines).replace("\r", "").strip("\n").split("\n")
+        fine = (said, code) == ([str(one) for one in range(number, number + 25)], number)
         right, wrong = right + fine, wrong + (not fine)
     return {"right": right, "wrong": wrong}
 
