@@ -165,7 +165,7 @@ class PromptStyle:
         while not came.endswith(self._prompt):
             data = self._port.read(10.0)
             if not data:
-                raise LabctlError("no prompt came", thing="tbot style")
+                raise LabctlError(f"no prompt came: {bytes(came[-80:])!r}", thing="tbot style")
             came += data
         return bytes(came[: -len(self._prompt)]).partition(b"\r\n")[2].replace(b"\r\n", b"\n")
 

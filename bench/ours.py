@@ -80,7 +80,8 @@ def owned(url: str, *, lease: bool = True) -> Iterator[LineClient]:
     """Attach to a line through an owner that ends with the block."""
     with tempfile.TemporaryDirectory(prefix="labctl-bench-") as folder:
         place = Place(canonical(url), Path(folder))
-        config = OwnerConfig("bench", url, LineSettings())
+        # An owner that outlived a killed benchmark would read along on the next one's terminal.
+        config = OwnerConfig("bench", url, LineSettings(), until=f"/proc/{os.getpid()}")
         try:
             with LineClient(place, config) as client:
                 client.follow(0)

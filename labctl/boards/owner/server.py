@@ -221,7 +221,7 @@ class Owner:
     def pump(self, connection: Connection) -> None:
         """Send a follower what it lacks."""
         try:
-            connection.pump()
+            connection.pump(self.log.end)
         except OSError:
             self._drop(connection)
             return
