@@ -46,9 +46,9 @@ def wanted(number: int) -> bytes:
 
 
 @contextlib.contextmanager
-def quiet_shell() -> Iterator[Wire]:
+def quiet_shell(baud: int = 0) -> Iterator[Wire]:
     """Run dash behind a line, and wait for its prompt."""
-    with wire(["dash", "-i"]) as line:
+    with wire(["dash", "-i"], baud=baud) as line:
         with port(line.port) as channel:
             await_prompt(channel, PROMPT.encode())
         yield line

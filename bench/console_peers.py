@@ -1,8 +1,8 @@
 """The peers of the console benchmarks: processes of their own environments, and small stand-ins.
 
 labgrid and pytest-embedded run as they are (`bench/env.py` installs them). tbot is not on PyPI;
-`PromptStyle` sends and waits as it does (its paper of rules: the prompt must be the last bytes,
-then ``echo $?`` is a second round trip), and pexpect is used as its documentation shows.
+`PromptStyle` sends and waits as it does (the prompt must be the last bytes;
+``echo $?`` is a second round trip), and pexpect is used as its documentation shows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import select
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from labctl.errors import DependencyError, LabctlError
 # A peer that takes longer is stopped, and the report says so.
 CAP_S = 90.0
 BENCH = Path(__file__).resolve().parent
+Numbers = dict[str, Any]
 
 
 class CapError(LabctlError):
@@ -53,7 +54,7 @@ class Labgrid:
         self._process = process
         self._until = time.monotonic() + cap_s
 
-    def hear(self) -> Any:
+    def hear(self) -> Numbers:
         """Return what it says next.
 
         Raises:
@@ -68,7 +69,8 @@ class Labgrid:
         if not line:
             said = self._process.stderr.read().decode(errors="replace").strip()
             raise LabctlError(f"has ended: {said[-1000:]}", thing="labgrid")
-        return json.loads(line)
+        heard: Numbers = json.loads(line)
+        return heard
 
     def go(self) -> None:
         """Let it go on."""
@@ -101,7 +103,7 @@ def labgrid(kind: str, port: str, *, cap_s: float = CAP_S, **options: object) ->
         process.communicate()
 
 
-def embedded(port: str, *, cap_s: float = CAP_S, **task: object) -> Any:
+def embedded(port: str, *, cap_s: float = CAP_S, **task: object) -> Numbers:
     """Run `peer_embedded.py` and return its numbers.
 
     Raises:
@@ -130,7 +132,8 @@ def embedded(port: str, *, cap_s: float = CAP_S, **task: object) -> Any:
         if not answer.exists():
             said = done.stdout.decode(errors="replace")[-1000:]
             raise LabctlError(f"failed: {said}", thing="pytest-embedded")
-        return json.loads(answer.read_text())
+        numbers: Numbers = json.loads(answer.read_text())
+        return numbers
 
 
 class Pexpect:
@@ -144,7 +147,9 @@ class Pexpect:
         """Return what the board said to a line."""
         self._child.send(line + "\r")
         self._child.expect_exact(self._prompt)
-        return (self._child.before or b"").partition(b"\r\n")[2].replace(b"\r\n", b"\n")
+        said = self._child.before
+        assert isinstance(said, bytes)
+        return said.partition(b"\r\n")[2].replace(b"\r\n", b"\n")
 
     def run(self, command: str) -> tuple[bytes, bytes]:
         """Return output and exit code, which take a question each."""
@@ -172,9 +177,3 @@ class PromptStyle:
     def run(self, command: str) -> tuple[bytes, bytes]:
         """Return output and exit code."""
         return self.ask(command), self.ask("echo $?").strip()
-
-
-def both(peers: Sequence[str]) -> None:
-    """See to it that the environments of ``peers`` are there, before anything is measured."""
-    for peer in peers:
-        python_of(peer)

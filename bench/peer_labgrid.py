@@ -16,9 +16,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import labgrid.driver.shelldriver as shelldriver
 from labgrid import Target
-from labgrid.driver import SerialDriver, ShellDriver, UBootDriver
+from labgrid.driver import SerialDriver, ShellDriver, UBootDriver, shelldriver
 from labgrid.resource import NetworkSerialPort, RawSerialPort
 from pexpect import TIMEOUT
 
@@ -82,7 +81,7 @@ def noise(words: argparse.Namespace) -> Numbers:
             lines, _, code = driver.run(
                 f"seq {number} {number + 24}; (exit {number})", timeout=_PATIENCE_S
             )
-        except Exception:  # noqa: BLE001, S112 - whatever it raises, it noticed
+        except Exception:  # whatever it raises, it noticed
             continue
         said = "\n".join(lines).replace("\r", "").strip("\n").split("\n")
         fine = (said, code) == ([str(one) for one in range(number, number + 25)], number)
@@ -162,7 +161,7 @@ def crc32(words: argparse.Namespace) -> Numbers:
         command = f"echo {number}" if harmless else words.command
         try:
             lines, _, code = driver.run(command, timeout=_PATIENCE_S)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             said = f"{type(error).__name__}: {error}"[:120]
             continue
         fine = code == 0 and (
@@ -176,8 +175,7 @@ def crc32(words: argparse.Namespace) -> Numbers:
 def main() -> None:
     """Measure one thing."""
     kinds = {
-        one.__name__: one
-        for one in (attach, noise, commands, uboot_commands, output, drain, crc32)
+        one.__name__: one for one in (attach, noise, commands, uboot_commands, output, drain, crc32)
     }
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("kind", choices=kinds)

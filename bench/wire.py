@@ -6,7 +6,7 @@ a serial line, kernel messages come between any two bytes that the board says, a
 counted in both directions.
 
 Pacing is honest: a byte is on its way for ten bits, one after the other, and is never handed over
-early. What is due is handed over every `_TICK_S` (two or three bytes at 115200), as a UART with a
+early. What is due is handed over every `_TICK_S` (one or two bytes at 115200), as a UART with a
 FIFO does. When this process gets no processor time the line stands still, but for `_CREDIT_S`.
 """
 
@@ -40,7 +40,7 @@ BITS = 10
 PROMPT = "box:~# "
 # What a late wake-up may make good, as a FIFO of a UART does (16 bytes at 115200 are 1.4 ms).
 _CREDIT_S = 0.0015
-_TICK_S = 0.00025
+_TICK_S = 0.00015
 # Bytes that follow so soon on the last one followed it without a gap: that we saw them late is our
 # doing, since the other direction handed over what they answer with a tick.
 _STREAM_S = 0.0005

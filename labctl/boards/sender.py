@@ -28,7 +28,7 @@ _ESCAPES = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[^\[]")
 # The line editor of busybox asks where the cursor is (CSI 6n, ECMA-48 8.3.35) with each prompt, and
 # when nobody has answered by the end of the line it waits 20 ms for an answer that may be late
 # (libbb/lineedit.c). The first column says that all is as it thinks.
-_ASKED = b"\x1b[6n"
+CURSOR_ASKED = b"\x1b[6n"
 _CURSOR = b"\x1b[1;1R"
 # Where a line wraps, readline prints the next character (or a blank) to move the cursor, goes back,
 # and prints it again.
@@ -92,6 +92,7 @@ def send_line(
     echo_s: float = 1.0,
     strict_blanks: bool = True,
     prompt: re.Pattern[bytes] | None = None,
+    asked: bool = False,
 ) -> Sent:
     """Send ``line`` and a carriage return, each byte echoed before the return goes out.
 
@@ -103,6 +104,7 @@ def send_line(
         echo_s: How long an echo may take, seconds.
         strict_blanks: Blanks must be echoed too; off where a line editor may wrap the line.
         prompt: What may stand before the echo.
+        asked: What came last was the question where the cursor is.
 
     Raises:
         SendError: The echo did not come, or was wrong, in several tries.
@@ -124,7 +126,8 @@ def send_line(
             if attempt == 0:
                 profile.went_well()
             # Nothing is on the way now, so a FIFO takes this whole.
-            end = _CURSOR + b"\r" if _ASKED in echo and profile.window > len(_CURSOR) else b"\r"
+            asked = asked or CURSOR_ASKED in received
+            end = _CURSOR + b"\r" if asked and profile.window > len(_CURSOR) else b"\r"
             channel.write(end)
             return Sent(total + len(end), bytes(received))
         profile.went_wrong()
