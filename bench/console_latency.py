@@ -60,15 +60,22 @@ class Timed:
     Attributes:
         seconds: Of each.
         count: What went over the line for all of them.
+        without_board: The same seconds without those in which the line waited for the board.
     """
 
     seconds: Sequence[float]
     count: Count
+    without_board: Sequence[float] = ()
 
     @property
     def quick(self) -> float:
         """Seconds of one that was not disturbed: the first decile."""
         return sorted(self.seconds)[len(self.seconds) // 10]
+
+    @property
+    def quick_without_board(self) -> float:
+        """The same without the time in which the line waited for the board."""
+        return sorted(self.without_board)[len(self.without_board) // 10]
 
     @property
     def bytes_back(self) -> float:
@@ -95,13 +102,16 @@ class Timed:
 
 def repeat(line: Wire, run: Callable[[], object], runs: int) -> Timed:
     """Time ``runs`` runs."""
-    before = line.count()
-    seconds = []
+    first = before = line.count()
+    seconds, without_board = [], []
     for _ in range(runs):
         began = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - began)
-    return Timed(seconds, line.count() - before)
+        after = line.count()
+        without_board.append(seconds[-1] - (after - before).board_s)
+        before = after
+    return Timed(seconds, before - first, without_board)
 
 
 def ours(line: Wire, dialect: Dialect) -> tuple[Timed, float]:
@@ -241,6 +251,11 @@ def measure(options: argparse.Namespace, say: Say) -> Report:
             say(f"  round {number + 1} of {options.runs}, {name}: {shown}")
     ratios = {
         f"time / line time, {name}": who["ours"].quick / who["ours"].line
+        for name, who in best.items()
+    }
+    ratios |= {
+        f"the same but for the board's own time, {name}": who["ours"].quick_without_board
+        / who["ours"].line
         for name, who in best.items()
     }
     ratios["round trips of a command"] = returns
