@@ -35,7 +35,7 @@ _READ_BYTES = 1 << 16
 # So much is read before listeners and the record get it.
 _BATCH_BYTES = 1 << 20
 # Nobody types: bytes of a slow line are collected for so long, so that eight boards cost little.
-_COLLECT_S = 0.01
+_COLLECT_S = 0.025
 _COLLECT_BELOW = 2048
 _REOPEN_S = (0.1, 0.2, 0.5, 1.0)
 _CHECK_S = 1.0
@@ -124,7 +124,10 @@ class Owner:
 
     def _tick(self, now: float) -> None:
         if self.line is not None and not self.reading and now >= self._collect_until:
-            self.listen_to_line(True)
+            # Read at once: to wait for the line first would cost a turn of the loop more.
+            collected = self.read_line()
+            if self.line is not None and not self.reading and not collected:
+                self.listen_to_line(True)
         if self.line is None and not self.working and now >= self._reopen_at:
             self.start_work(self._open)
         if self.writes:
@@ -173,14 +176,17 @@ class Owner:
         if events & selectors.EVENT_READ and self.line is not None:
             self.read_line()
 
-    def read_line(self) -> None:
+    def read_line(self) -> bool:
         """Read what the line has, record it, and give it to those who follow.
+
+        Returns:
+            Whether the line is left alone now, so that more is collected.
 
         What it took in while it was opened or set (a negotiation, say) makes no descriptor
         readable, so it is read after those too.
         """
         if self.line is None:
-            return
+            return False
         parts: list[bytes] = []
         size = 0
         gone: LineGoneError | None = None
@@ -195,11 +201,14 @@ class Owner:
             self._pump_all()
         if gone:
             self._lost(gone)
-            return
+            return False
         now = time.monotonic()
-        if size < _COLLECT_BELOW and now >= self.alert_until:
-            self._collect_until = now + _COLLECT_S
+        if not 0 < size < _COLLECT_BELOW or now < self.alert_until:
+            return False
+        self._collect_until = now + _COLLECT_S
+        if self.reading:
             self.listen_to_line(False)
+        return True
 
     def _record(self, data: bytes) -> None:
         before = self.log.end
@@ -221,7 +230,7 @@ class Owner:
     def pump(self, connection: Connection) -> None:
         """Send a follower what it lacks."""
         try:
-            connection.pump()
+            connection.pump(self.log.end)
         except OSError:
             self._drop(connection)
             return
