@@ -39,6 +39,8 @@
 
 #define SLICE_NS 1000000LL /* the processor runs ahead of the wall by no more than this */
 #define LATE_NS 50000000LL /* a machine that is busy loses time beyond this, not to be caught up */
+#define HELD_NS 250000000LL /* avrdude (arduino.c) takes DTR away for so long, and the edge counts */
+#define CLOSING_NS 20000000LL
 #define RUN_CYCLES 256      /* a fifth of a byte at 115200 baud and 16 MHz */
 #define RECEIVER_BYTES 3    /* two in the buffer, one in the shift register; more are lost */
 #define IDLE_MS 1000
@@ -60,7 +62,7 @@ static int powered, crashed, booted;
 static unsigned long resets;
 static double ran_ns; /* what of the wall's time the processor has lived through */
 
-static int master = -1, watch = -1, opens;
+static int master = -1, watch = -1, opened;
 static unsigned char in[QUEUE]; /* from the host, not yet on the wire */
 static int in_begin, in_end;
 static double wire_free_ns; /* when the wire to the board is free for the next byte */
@@ -127,7 +129,7 @@ static void board_sent(struct avr_irq_t *irq, uint32_t value, void *unused) {
     unsigned char heard[16];
     int count = hear(value, board_rate(), host_rate(), heard);
     (void)irq, (void)unused;
-    if (opens > 0 && out_count + count <= QUEUE) { /* nobody listens, or nobody reads: lost */
+    if (opened && out_count + count <= QUEUE) { /* nobody listens, or nobody reads: lost */
         memcpy(out + out_count, heard, count);
         out_count += count;
     }
@@ -159,7 +161,7 @@ static void from_host(void) {
         in_begin = in_end = 0;
     if (in_end < QUEUE) {
         int count = read(master, in + in_end, QUEUE - in_end);
-        if (count > 0 && powered)
+        if (count > 0 && powered && ran_ns <= wall_ns() + 2 * SLICE_NS) /* not held in reset */
             in_end += count;
     }
 }
@@ -189,6 +191,13 @@ static void plug_in(void) {
 /* -- the processor ---------------------------------------------------------------------------- */
 
 static void no_wait(avr_t *a, avr_cycle_count_t cycles) { (void)a, (void)cycles; }
+
+/* A processor that sleeps is taken to its next timer in one step; this one keeps the step short, so
+   that it does not oversleep what comes over the line. */
+static avr_cycle_count_t tick(avr_t *a, avr_cycle_count_t when, void *unused) {
+    (void)a, (void)unused;
+    return when + (avr_cycle_count_t)(hz * SLICE_NS / 1e9);
+}
 
 /* Make a processor as it is after a reset. Not avr_reset: a program that ran wild through the
    registers leaves traces in simavr that it does not clear, and a real reset does. */
@@ -270,12 +279,16 @@ static void power(int on) {
 }
 
 static void reset_pin(void) {
-    if (powered)
+    if (powered) {
         start(1);
+        ran_ns = wall_ns();
+    }
 }
 
 /* Let the processor live until `until`, and bytes reach it when they have come over the wire. */
 static void run(double until) {
+    if (!avr_cycle_timer_status(avr, tick, NULL)) /* a reset, by the watchdog say, clears it */
+        avr_cycle_timer_register(avr, 1, tick, NULL);
     while (ran_ns < until && !crashed) {
         to_board();
         /* So many cycles before simavr looks around; every reset sets it to 1, which is slow. */
@@ -360,7 +373,7 @@ static void obey(struct client *c, const char *line, const char *name) {
         snprintf(reply, sizeof reply,
                  "{\"return\": {\"resets\": %lu, \"crashed\": %s, \"open\": %d, "
                  "\"board_baud\": %.0f, \"host_baud\": %.0f}}\r\n",
-                 resets, crashed ? "true" : "false", opens, board_rate(), host_rate());
+                 resets, crashed ? "true" : "false", opened, board_rate(), host_rate());
     else if (strcmp(command, "qmp_capabilities"))
         snprintf(reply, sizeof reply,
                  "{\"error\": {\"class\": \"CommandNotFound\", \"desc\": "
@@ -389,16 +402,38 @@ static void listen_to(struct client *c, const char *name) {
 
 /* -- all together ----------------------------------------------------------------------------- */
 
-static void look_who_opened(void) {
+/* Tell whether somebody has the line open: otherwise the master is hung up. */
+static int is_open(void) {
+    struct pollfd hung_up = {master, 0, 0};
+    return poll(&hung_up, 1, 0) >= 0 && !(hung_up.revents & POLLHUP);
+}
+
+/* The adapter asserts DTR when the first program opens the line, and drops it with the last.
+   inotify joins events that are alike, so that they cannot be counted, and tells of a close before
+   it is done; but it sees what polling is too slow for, one program closing the line and another
+   one opening it. */
+static void look_who_opened(int told) {
+    static double closed_ns = -CLOSING_NS;
     char raw[4096] __attribute__((aligned(8)));
-    int count = read(watch, raw, sizeof raw);
+    int count = told ? read(watch, raw, sizeof raw) : 0, edge = 0;
+    double now = wall_ns();
     for (int at = 0; at < count;) {
         struct inotify_event *event = (struct inotify_event *)(raw + at);
-        if (event->mask & IN_OPEN && opens++ == 0 && resets_on_open)
-            reset_pin();
-        if (event->mask & IN_CLOSE && opens > 0 && --opens == 0)
-            out_count = 0;
+        if (event->mask & IN_OPEN && (!opened || now - closed_ns < CLOSING_NS))
+            edge = 1;
+        if (event->mask & IN_CLOSE)
+            closed_ns = now;
         at += sizeof *event + event->len;
+    }
+    opened = is_open();
+    if (!opened || edge)
+        out_count = 0;
+    if (edge) {
+        closed_ns = -CLOSING_NS;
+        if (resets_on_open) {
+            reset_pin();
+            ran_ns += HELD_NS;
+        }
     }
 }
 
@@ -433,7 +468,7 @@ int main(int count, char **words) {
     while (!ending) {
         struct pollfd polls[3 + CLIENTS] = {{listener, POLLIN, 0}, {watch, POLLIN, 0}};
         /* A line that nobody has open is "readable" (hung up) all the time. */
-        int hearing = opens > 0 && in_begin == in_end;
+        int hearing = opened && in_begin == in_end;
         polls[2] = (struct pollfd){hearing || out_count ? master : -1,
                                    (hearing ? POLLIN : 0) | (out_count ? POLLOUT : 0), 0};
         for (int i = 0; i < CLIENTS; i++)
@@ -445,8 +480,7 @@ int main(int count, char **words) {
             rest.tv_nsec = ahead > 0 ? (long)ahead : 0;
         }
         ppoll(polls, 3 + CLIENTS, &rest, NULL);
-        if (polls[1].revents)
-            look_who_opened();
+        look_who_opened(polls[1].revents);
         if (polls[0].revents)
             welcome(listener);
         for (int i = 0; i < CLIENTS; i++)
