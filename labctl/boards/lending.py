@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # Opening a port again may take as long as its program takes to let go.
 _RETURN_S = 20.0
+_HASTE_S = 1.0
 _LOOK_S = 0.05
 _PIECE = 4096
 # struct termios2 and TCGETS2 of asm-generic/termbits.h and ioctls.h: rates as numbers. Asked on
@@ -81,8 +82,12 @@ def lend(client: LineClient, to: str) -> Iterator[Lent]:
     if device is not None:
         try:
             yield Lent(client, Path(str(device)))
-        finally:
-            client.request("return", timeout_s=_RETURN_S)
+        except BaseException:
+            # What happened first is what matters; and who aborts does not wait for long.
+            with contextlib.suppress(LabctlError):
+                client.request("return", timeout_s=_RETURN_S, wait_s=_HASTE_S)
+            raise
+        client.request("return", timeout_s=_RETURN_S)
         return
     client.note("bridged", to=to)
     with contextlib.closing(Bridge(client)) as bridge:

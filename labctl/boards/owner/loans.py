@@ -78,7 +78,8 @@ class Loans:
 
     def give_back(self, connection: Connection, request: Message) -> None:
         """End the loan of ``connection``; it is answered when the line is open again."""
-        self._returns.append(_Return(connection, request, time.monotonic() + _REOPEN_S))
+        wait_s = min(max(float(request.get("wait_s", _REOPEN_S)), 0.0), _REOPEN_S)
+        self._returns.append(_Return(connection, request, time.monotonic() + wait_s))
         self.end("given back", connection.number)
         self.serve()
 

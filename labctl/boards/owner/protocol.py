@@ -16,7 +16,7 @@ carries nothing but the bytes of the line, from that offset on, for as long as b
 | break, baud, signals | what a serial line can besides |
 | lend | closes the line, so that the program ``to`` can open the ``device`` that is answered; null
   where no program can open it (a TCP port), and then the line stays open |
-| return | opens it again; answered when it is open. A loan ends with its borrower's lease, too |
+| return | opens it again; answered when it is open, or after wait_s. A lost lease returns it too |
 | note | journals something that was done to the board (power, reset) |
 | force | takes the lease from whoever has it |
 | follow | see above |
