@@ -18,32 +18,15 @@ from labctl.errors import DependencyError
 from labctl.transport import qmp
 from labctl.vlab.avr import board
 from labctl.vlab.avr.build import Built, build
-from labctl.vlab.avr.parts import AvrModel, Loader
+from labctl.vlab.avr.parts import AvrModel
+from labctl.vlab.board_model import read_virtual
 
 BLINK = Path(__file__).parents[2] / "boards/arduino-uno/blink"
 GREETING = b"Hello from blink on the Uno\r\n"
 DEADLINE_S = 60.0
-UNO = AvrModel(
-    name="arduino-uno",
-    part="atmega328p",
-    hz=16_000_000,
-    flash_bytes=32 << 10,
-    loader=Loader(
-        source="/usr/share/arduino/hardware/arduino/avr/bootloaders/optiboot/optiboot.c",
-        package="arduino-core-avr",
-        address=0x7E00,
-        size=512,
-        version_at=0x7FFE,
-        defines={"BAUD_RATE": 115200, "LED_START_FLASHES": 3},
-        options=(
-            "-mrelax",
-            "-fno-split-wide-types",
-            "-fno-tree-scev-cprop",
-            "-fno-move-loop-invariants",
-            "-fno-jump-tables",
-        ),
-    ),
-)
+_MODEL = read_virtual("arduino-uno", None)
+assert isinstance(_MODEL, AvrModel)
+UNO = _MODEL
 
 
 def why_not() -> str:

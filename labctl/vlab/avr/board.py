@@ -12,10 +12,13 @@ import subprocess
 import time
 from pathlib import Path
 
+from labctl import procs
 from labctl.errors import LabctlError
 from labctl.report.sanitize import clean_line
-from labctl.vlab.avr.build import Built
+from labctl.vlab import board
+from labctl.vlab.avr.build import Built, build
 from labctl.vlab.avr.parts import AvrModel
+from labctl.vlab.state import Machine, MachineRecord
 
 _START_S = 20.0
 
@@ -41,6 +44,27 @@ def command_line(name: str, pidfile: Path, model: AvrModel, built: Built) -> lis
         str(built.simulator), name, str(pidfile), model.part, str(model.hz),
         hex(model.loader.address), str(int(model.reset_on_open)),
     ]  # fmt: skip
+
+
+def start(machine: Machine, model: AvrModel) -> MachineRecord:
+    """Start a new board, without power yet; the caller holds the machine's lock.
+
+    Raises:
+        LabctlError: It cannot be made, or did not start; the message is its own.
+    """
+    machine.remove()
+    record = MachineRecord(
+        name=machine.name, kind=board.KIND, image="", address="", port=0, accel="none",
+        line=str(line_link(machine.folder)),
+    )  # fmt: skip
+    machine.write(record)
+    try:
+        built = build(model)
+        started = launch(machine.folder, machine.name, machine.pidfile, model, built)
+    except LabctlError:
+        machine.remove()
+        raise
+    return machine.update(record, process=procs.identify(started.pid), ready=True)
 
 
 def launch(

@@ -10,6 +10,7 @@ import hashlib
 import os
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def build(model: AvrModel) -> Built:
         DependencyError: Compilers, headers or the source of the boot loader are missing.
         LabctlError: It cannot be compiled; the message is the compiler's first error.
     """
-    require(PROGRAMS, files=(*FILES, (model.loader.source, model.loader.package)))
+    require_parts([model])
     base = make_private(cache_dir() / "avr")
     folder = base / _key(model)
     built = Built(folder / "simulator", folder / "flash.bin")
@@ -63,6 +64,17 @@ def build(model: AvrModel) -> Built:
             (work / "flash.bin").write_bytes(_flash(model, work))
             os.rename(work, folder)  # noqa: PTH104 - Path.rename would do the same
     return built
+
+
+def require_parts(models: Sequence[AvrModel]) -> None:
+    """Check that what ``models`` are made of and by is installed.
+
+    Raises:
+        DependencyError: Something is missing; the action installs all of it.
+    """
+    if models:
+        sources = [(one.loader.source, one.loader.package) for one in models]
+        require(PROGRAMS, files=[*FILES, *sources])
 
 
 def simulator_command(target: Path) -> list[str]:

@@ -26,6 +26,7 @@
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -408,6 +409,21 @@ static int is_open(void) {
     return poll(&hung_up, 1, 0) >= 0 && !(hung_up.revents & POLLHUP);
 }
 
+/* Throw away what nobody read: a port is flushed when it is closed (termios(3)), and the next who
+   opens it does not hear it. The kernel keeps it in the slave, so that has to be opened. */
+static void forget(void) {
+    char name[64], raw[4096];
+    int slave = ptsname_r(master, name, sizeof name)
+                    ? -1
+                    : open(name, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    if (slave >= 0) {
+        ioctl(slave, TCFLSH, TCIOFLUSH);
+        close(slave);
+    }
+    while (read(watch, raw, sizeof raw) > 0) /* what we did ourselves */
+        ;
+}
+
 /* The adapter asserts DTR when the first program opens the line, and drops it with the last.
    inotify joins events that are alike, so that they cannot be counted, and tells of a close before
    it is done; but it sees what polling is too slow for, one program closing the line and another
@@ -425,7 +441,12 @@ static void look_who_opened(int told) {
             closed_ns = now;
         at += sizeof *event + event->len;
     }
+    int was = opened;
     opened = is_open();
+    if (was && !opened) {
+        forget();
+        edge = opened = is_open(); /* somebody came in between, and that event is gone */
+    }
     if (!opened || edge)
         out_count = 0;
     if (edge) {
@@ -463,6 +484,8 @@ int main(int count, char **words) {
         die(pidfile);
     for (int i = 0; i < CLIENTS; i++)
         clients[i].fd = -1;
+    /* A board does not slow down with the computer that it hangs on. Not allowed: no harm done. */
+    setpriority(PRIO_PROCESS, 0, -10);
     int listener = listen_at("qmp.sock");
 
     while (!ending) {

@@ -46,7 +46,9 @@ _ERROR = re.compile(r"(?i)\b(error|failed|cannot|invalid|mismatch|unable)\b")
 _NO_ERROR = re.compile(r'ioctl\("TIOCM')
 _SIGNATURE = re.compile(r"device signature = 0x([0-9a-f]{6})", re.IGNORECASE)
 _OTHER_PART = re.compile(r"(?i)expected signature")
-_NO_ANSWER = re.compile(r"not in sync|not responding")
+# The last two: answers came later than avrdude waits for, and it takes them for the next ones.
+_NO_ANSWER = re.compile(r"not in sync|not responding|protocol expects \w+ byte")
+_ATTEMPT = re.compile(r"attempt \d+ of \d+: not in sync")
 _DIFFERENT = re.compile(r"(?i)verification (error|mismatch)|content mismatch|mismatch at")
 _VERIFIED = re.compile(r"(\d+) bytes? of flash verified")
 _WRITTEN = r"bytes? of flash written"
@@ -211,7 +213,7 @@ class Avr(Method):
 
     def _once(self, words: Sequence[str], size: int, progress: Progress | None) -> Outcome:
         def listen(line: str) -> None:
-            if re.search(r"attempt \d+ of \d+", line) and _NO_ANSWER.search(line):
+            if _ATTEMPT.search(line):
                 raise _NoAnswerError
             bar = _BAR.match(line)
             if bar and progress is not None:
