@@ -48,7 +48,6 @@ _SIGNATURE = re.compile(r"device signature = 0x([0-9a-f]{6})", re.IGNORECASE)
 _OTHER_PART = re.compile(r"(?i)expected signature")
 # The last two: answers came later than avrdude waits for, and it takes them for the next ones.
 _NO_ANSWER = re.compile(r"not in sync|not responding|protocol expects \w+ byte")
-_ATTEMPT = re.compile(r"attempt \d+ of \d+: not in sync")
 _DIFFERENT = re.compile(r"(?i)verification (error|mismatch)|content mismatch|mismatch at")
 _VERIFIED = re.compile(r"(\d+) bytes? of flash verified")
 _WRITTEN = r"bytes? of flash written"
@@ -213,7 +212,8 @@ class Avr(Method):
 
     def _once(self, words: Sequence[str], size: int, progress: Progress | None) -> Outcome:
         def listen(line: str) -> None:
-            if _ATTEMPT.search(line):
+            # avrdude itself would try for a minute; to begin anew resets the board as well.
+            if _NO_ANSWER.search(line):
                 raise _NoAnswerError
             bar = _BAR.match(line)
             if bar and progress is not None:
@@ -227,8 +227,6 @@ class Avr(Method):
                 deadline_s=_START_S + 2 * size / (self._baud / 10 * _SLOWEST),
                 error=_ERROR, ignore=_NO_ERROR, listen=listen, watch=lent.check,
             )  # fmt: skip
-        if _NO_ANSWER.search(outcome.error):
-            raise _NoAnswerError
         return outcome
 
     def _reset(self) -> None:
