@@ -66,7 +66,7 @@ class LinuxEntry(_Strict):
 class VirtualFile(_Strict):
     """A model of a board that QEMU emulates."""
 
-    kind: Literal["qemu", "scripted"] = Field(description="What runs it.")
+    kind: Literal["qemu", "scripted", "avr"] = Field(description="What runs it.")
     architecture: Package = Field(description="Debian's name of it, for packages.")
     program: Program = Field(description="QEMU's program.")
     program_package: Package = Field(description="Debian 12 package of it.")
