@@ -102,8 +102,9 @@ class Avr(Method):
                 action="look whether it has power and its boot loader",
             )  # fmt: skip
         verified = _VERIFIED.search(outcome.text)
-        self._same = outcome.ok and verified is not None
-        if not self._same and not _DIFFERENT.search(outcome.text):
+        # All of it, and not what avrdude took for all of it.
+        self._same = outcome.ok and verified is not None and int(verified[1]) == self._size()
+        if not verified and not _DIFFERENT.search(outcome.text):
             runner.require_ok(outcome, thing=self.bench.name, says=_VERIFIED.pattern)
         part = str(self.config["part"])
         return Identity({"signature": f"0x{signature[1]}", "chip": part}, architecture="avr",
