@@ -114,6 +114,7 @@ class Bridge:
         self.device = Path(os.ttyname(self._slave))
         self._rate = self._asked_rate()
         self._follows = True
+        self._changed = False
         self._error: LabctlError | None = None
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         client.follow()
@@ -129,6 +130,9 @@ class Bridge:
         """End it; what the program wrote last has been handed on."""
         os.write(self._wake_write, b"\0")
         self._thread.join()
+        if self._changed and self._error is None:
+            with contextlib.suppress(LabctlError):
+                self._client.set_baud(self._client.config.settings.baud)
         for descriptor in (self._master, self._slave, self._wake_read, self._wake_write):
             os.close(descriptor)
 
@@ -156,7 +160,7 @@ class Bridge:
 
     def _to_line(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            if data := os.read(self._master, _PIECE):
+            while data := os.read(self._master, _PIECE):
                 self._client.write(data)
 
     def _to_program(self, data: bytes) -> None:
@@ -174,6 +178,7 @@ class Bridge:
         self._rate = rate
         try:
             self._client.set_baud(rate)
+            self._changed = True
         except UnsupportedError:
             self._follows = False  # the rate of that line is set where it ends
 
