@@ -7,6 +7,7 @@ meantime is not in the record, and the journal says from when to when.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,10 +23,32 @@ if TYPE_CHECKING:
 _REOPEN_S = 10.0
 
 
-@dataclass(frozen=True)
 class _Loan:
-    connection: int
-    to: str
+    """One loan.
+
+    Args:
+        connection: Key of the borrower's connection.
+        to: The program.
+        device: What it opens.
+    """
+
+    def __init__(self, connection: int, to: str, device: str) -> None:
+        self.connection = connection
+        self.to = to
+        # O_PATH opens nothing; it holds on to the device's node, and knows when that is removed.
+        try:
+            self._node = os.open(device, os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            self._node = -1
+
+    def end(self) -> bool:
+        """Return whether the device is still the one that was lent, whatever has its name now."""
+        if self._node < 0:
+            return False
+        try:
+            return os.fstat(self._node).st_nlink > 0
+        finally:
+            os.close(self._node)
 
 
 @dataclass(frozen=True)
@@ -58,8 +81,8 @@ class Loans:
         """Return when `serve` has something to do at the latest, monotonic seconds."""
         return [one.until for one in self._returns]
 
-    def lend(self, connection: Connection, to: str) -> None:
-        """Close the line for the program ``to``; what came before is recorded.
+    def lend(self, connection: Connection, to: str, device: str) -> None:
+        """Close the line, so that the program ``to`` can open ``device``; what came is recorded.
 
         Raises:
             LineGoneError: There is no line to lend.
@@ -69,7 +92,7 @@ class Loans:
         if owner.line is None:
             assert owner.gone is not None
             raise owner.gone
-        self._loan = _Loan(connection.number, to)
+        self._loan = _Loan(connection.number, to, device)
         by, name = f"{connection.user} (pid {connection.pid})", owner.config.board
         action = f"wait, or take it with 'labctl board release {name} --force'"
         owner.let_go(LineGoneError(f"it is lent to {to}, by {by}", thing=name, action=action))
@@ -88,8 +111,9 @@ class Loans:
         if self._loan is None or self._loan.connection != connection:
             return
         self._owner.note("returned", to=self._loan.to, why=why)
+        same = self._loan.end()
         self._loan = None
-        self._owner.open_soon()
+        self._owner.open_soon(same=same)
 
     def serve(self) -> None:
         """Answer those who wait until the line is open again, or have waited enough."""

@@ -253,7 +253,7 @@ class Requests:
             raise BusyError("it is busy with a break", thing=self._owner.config.board)
         device = line.device
         if device is not None:
-            self._owner.loans.lend(connection, str(request["to"]))
+            self._owner.loans.lend(connection, str(request["to"]), device)
         self._owner.answer(connection, request, device=device)
 
     def _op_return(self, connection: Connection, request: Message) -> None:

@@ -75,6 +75,8 @@ class Owner:
         self.writes: deque[Write] = deque()
         self.waiters: deque[Waiter] = deque()
         self.loans = Loans(self)
+        # What is opened next is the device that was lent, and has not ended meanwhile.
+        self.same = False
         self.alert_until = 0.0
         # Somebody who has the lease set another rate than the line's own.
         self.off_rate = False
@@ -246,6 +248,7 @@ class Owner:
 
     def _opened(self, line: Line) -> None:
         self.line = line
+        self.same = False
         self.gone = None
         self.off_rate = False
         self.since = time.time()
@@ -259,8 +262,9 @@ class Owner:
         self.gone = error
         self._schedule_reopen()
 
-    def open_soon(self) -> None:
-        """Open the line at once, and again and again if it cannot be opened."""
+    def open_soon(self, *, same: bool) -> None:
+        """Open the line at once, and again and again; ``same``: it is the device it was."""
+        self.same = same
         self.gone = LineGoneError("it is being opened", thing=self.config.board)
         self._failures = 0
         self._reopen_at = 0.0

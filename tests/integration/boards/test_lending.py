@@ -177,6 +177,18 @@ def test_force_takes_a_lent_line_back(client: LineClient) -> None:
     assert journal(client)[-1]["why"] == "taken by force"
 
 
+def test_a_number_that_was_given_to_another_program_is_left_alone(
+    client: LineClient, board: PtyLine
+) -> None:
+    with pytest.raises(UnreachableError), client.lend("avrdude"):
+        os.close(board._slave)
+        os.close(board.master)
+        # The kernel gives the lowest free number: the link leads to somebody else's now.
+        board.master, board._slave = os.openpty()
+    assert not client.status().open
+    assert select.select([board.master], [], [], 0)[0] == []
+
+
 def test_what_goes_wrong_meanwhile_is_what_is_told(client: LineClient, board: PtyLine) -> None:
     with pytest.raises(KeyboardInterrupt), client.lend("avrdude"):
         board.unplug()
