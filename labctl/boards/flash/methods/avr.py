@@ -53,7 +53,10 @@ _VERIFIED = re.compile(r"(\d+) bytes? of flash verified")
 _WRITTEN = r"bytes? of flash written"
 _BAR = re.compile(r"^(Reading|Writing) \| (#*)")
 _BAR_WIDTH = 50
+# A silent board costs avrdude 5 s a time. One that is heard too late (the computer is busy, and the
+# boot loader waits for a second only) costs less, and may be heard the next time.
 _TRIES = 3
+_TRY_S = 15.0
 # Reset, the boot loader's greeting by light, the first answer.
 _START_S = 20.0
 # A boot loader that writes and answers page by page makes about half of the line's rate.
@@ -200,12 +203,16 @@ class Avr(Method):
 
     def _avrdude(self, *words: str, size: int, progress: Progress | None = None) -> Outcome:
         """Run avrdude on the port; again where no answer came, for a reset may be missed."""
-        for attempt in range(_TRIES):
+        started = time.monotonic()
+        tries = 0
+        while tries < _TRIES or time.monotonic() - started < _TRY_S:
+            tries += 1
+            if tries > 1:
+                self.say("the boot loader does not answer; trying again")
             try:
                 return self._once(words, size, progress)
             except _NoAnswerError:
-                if attempt + 1 < _TRIES:
-                    self.say("the boot loader does not answer; trying again")
+                continue
         raise UnreachableError(
             f"its boot loader does not answer at {self._baud} baud", thing=self.bench.name,
             action="look whether it has power; another boot loader may have another rate",
