@@ -22,7 +22,7 @@ BUILD_PROGRAMS = {
 }
 # What the virtual boards that labctl brings along need; a model says so itself (virtual.yaml).
 BOARD_PACKAGES = (
-    "arduino-core-avr", "avr-libc", "binutils-avr", "gcc", "gcc-avr", "kmod", "libsimavr-dev",
+    "arduino-core-avr", "avr-libc", "avrdude", "binutils-avr", "gcc", "gcc-avr", "kmod", "libsimavr-dev",
     "opensbi", "qemu-system-arm", "qemu-system-misc", "u-boot-qemu",
 )  # fmt: skip
 FLEET_PROGRAMS = {
