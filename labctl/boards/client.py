@@ -13,9 +13,10 @@ import select
 import socket
 import threading
 import time
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from labctl.boards.owner import protocol, start
 from labctl.boards.owner.log import LogReader
@@ -24,6 +25,9 @@ from labctl.boards.owner.protocol import LeaseLostError, LineBuffer, Message
 from labctl.errors import LabctlError
 from labctl.transport.lines.base import LineGoneError
 from labctl.transport.lines.settings import LineSettings
+
+if TYPE_CHECKING:
+    from labctl.boards.lending import Lent
 
 _ANSWER_S = 30.0
 _TTL_S = 30.0
@@ -241,6 +245,21 @@ class LineClient:
         answer = self.request("force", host=socket.gethostname())
         former: dict[str, Any] | None = answer["former"]
         return former
+
+    def check(self) -> None:
+        """Look, without waiting, whether the line is still ours and there.
+
+        Raises:
+            LeaseLostError: Somebody took it.
+            LineGoneError: It went away, or its owner did.
+        """
+        self._look_at_events()
+
+    def lend(self, to: str) -> AbstractContextManager[Lent]:
+        """Lend the line to the program ``to``; see `labctl.boards.lending.lend`."""
+        from labctl.boards.lending import lend  # noqa: PLC0415 - the two know each other
+
+        return lend(self, to)
 
     # -- the channel -------------------------------------------------------------------------
 

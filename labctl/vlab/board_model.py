@@ -11,6 +11,7 @@ from labctl.errors import UsageError
 from labctl.inventory.diagnostics import Diagnostic, InventoryError, did_you_mean, shown_path
 from labctl.inventory.textfile import read_text
 from labctl.paths import board_dirs
+from labctl.vlab.avr.parts import AvrModel, Loader
 
 if TYPE_CHECKING:
     from labctl.vlab import board_schema
@@ -97,7 +98,7 @@ class ScriptedModel:
     settings: Mapping[str, object] = field(default_factory=dict)
 
 
-AnyModel = VirtualModel | ScriptedModel
+AnyModel = VirtualModel | ScriptedModel | AvrModel
 
 
 def virtual_models(inventory: Path | None) -> dict[str, Path]:
@@ -134,15 +135,16 @@ def _from_text(text: str, path: Path) -> AnyModel:
 
     from labctl.inventory.validate import explain, locate  # noqa: PLC0415
     from labctl.inventory.yamlnodes import parse  # noqa: PLC0415
-    from labctl.vlab.board_schema import ScriptedFile, VirtualFile  # noqa: PLC0415
+    from labctl.vlab.board_schema import AvrFile, ScriptedFile, VirtualFile  # noqa: PLC0415
 
     shown = shown_path(path)
     root, mistakes = parse(text)
     if root is None or mistakes:
         raise InventoryError(shown, mistakes or [Diagnostic(1, 1, "the file is empty")])
     data = root.value()
-    scripted = isinstance(data, dict) and data.get("kind") == "scripted"
-    shape = ScriptedFile if scripted else VirtualFile
+    kind = str(data.get("kind")) if isinstance(data, dict) else ""
+    shapes: dict[str, type[ScriptedFile | AvrFile]] = {"scripted": ScriptedFile, "avr": AvrFile}
+    shape = shapes.get(kind, VirtualFile)
     try:
         file = shape.model_validate(data)
     except ValidationError as error:
@@ -150,10 +152,22 @@ def _from_text(text: str, path: Path) -> AnyModel:
         raise InventoryError(shown, [one for one, _ in found]) from None
     if isinstance(file, ScriptedFile):
         return ScriptedModel(path.parent.name, file.settings)
+    if isinstance(file, AvrFile):
+        return _avr(path.parent.name, file)
     where = locate(root, ["firmware"], key=True)
     if problem := _contradiction(file):
         raise InventoryError(shown, [Diagnostic(where.line, where.column, problem)])
     return _build(path.parent.name, file)
+
+
+def _avr(name: str, file: board_schema.AvrFile) -> AvrModel:
+    loader = file.loader
+    return AvrModel(
+        name, file.part, file.hz, file.flash_bytes,
+        Loader(loader.source, loader.package, loader.address, loader.size, loader.version_at,
+               loader.defines, tuple(loader.options)),
+        file.reset_on_open,
+    )  # fmt: skip
 
 
 def _contradiction(file: board_schema.VirtualFile) -> str | None:

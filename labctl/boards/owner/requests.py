@@ -143,6 +143,7 @@ class Requests:
         """Journal the end of a lease and tell who had it."""
         self.restore_rate()
         self._owner.note("released", lease=lease.number, why=why, by=by)
+        self._owner.loans.end(why, lease.connection)
         connection = self._owner.connections.get(lease.connection)
         if connection:
             self._owner.say(connection, {"event": "lost", "by": by, "why": why})
@@ -152,6 +153,7 @@ class Requests:
         if ended:
             self.restore_rate()
             self._owner.note("released", lease=ended.number, why="given back")
+            self._owner.loans.end("given back", connection.number)
         self._owner.answer(connection, request)
 
     def _op_force(self, connection: Connection, request: Message) -> None:
@@ -243,6 +245,19 @@ class Requests:
 
         self._owner.note("break", seconds=seconds)
         self._owner.start_work(work)
+
+    def _op_lend(self, connection: Connection, request: Message) -> None:
+        self._must_hold(connection)
+        line = self._must_be_open()
+        if self._owner.working:
+            raise BusyError("it is busy with a break", thing=self._owner.config.board)
+        device = line.device
+        if device is not None:
+            self._owner.loans.lend(connection, str(request["to"]), device)
+        self._owner.answer(connection, request, device=device)
+
+    def _op_return(self, connection: Connection, request: Message) -> None:
+        self._owner.loans.give_back(connection, request)
 
     def _must_hold(self, connection: Connection) -> None:
         if not self._owner.ledger.holds(connection.number):

@@ -20,6 +20,7 @@ from labctl.boards.owner import protocol
 from labctl.boards.owner.connections import Connection
 from labctl.boards.owner.journal import Journal
 from labctl.boards.owner.leases import Ledger
+from labctl.boards.owner.loans import Loans
 from labctl.boards.owner.log import LogReader, LogWriter
 from labctl.boards.owner.pending import Waiter, Write
 from labctl.boards.owner.place import OwnerConfig, Place
@@ -73,6 +74,9 @@ class Owner:
         self._failures = 0
         self.writes: deque[Write] = deque()
         self.waiters: deque[Waiter] = deque()
+        self.loans = Loans(self)
+        # What is opened next is the device that was lent, and has not ended meanwhile.
+        self.same = False
         self.alert_until = 0.0
         # Somebody who has the lease set another rate than the line's own.
         self.off_rate = False
@@ -113,13 +117,14 @@ class Owner:
     def _timeout(self) -> float:
         now = time.monotonic()
         due = [self._check_at]
-        if self.line is None and not self.working:
+        if self._may_open():
             due.append(self._reopen_at)
         if self.line is not None and not self.reading:
             due.append(self._collect_until)
         if self.writes and self.line is not None:
             due.append(now + _RETRY_WRITE_S)
         due += [waiter.until for waiter in self.waiters]
+        due += self.loans.due()
         return max(0.0, min(due) - now)
 
     def _tick(self, now: float) -> None:
@@ -128,7 +133,7 @@ class Owner:
             collected = self.read_line()
             if self.line is not None and not self.reading and not collected:
                 self.listen_to_line(True)
-        if self.line is None and not self.working and now >= self._reopen_at:
+        if self._may_open() and now >= self._reopen_at:
             self.start_work(self._open)
         if self.writes:
             self.write_some()
@@ -136,6 +141,10 @@ class Owner:
             self._check_at = now + _CHECK_S
             self._check(now)
         self._requests.serve_waiters(now)
+        self.loans.serve()
+
+    def _may_open(self) -> bool:
+        return self.line is None and not self.working and not self.loans.out
 
     def _check(self, now: float) -> None:
         expired = self.ledger.expire(now)
@@ -217,7 +226,7 @@ class Owner:
         except OSError as error:
             lost = len(data) - (self.log.end - before)
             self.unrecorded += lost
-            self._tell(
+            self.tell(
                 {"event": "unrecorded", "cause": str(error.strerror), "bytes": lost,
                  "offset": self.log.end}
             )  # fmt: skip
@@ -248,18 +257,26 @@ class Owner:
 
     def _opened(self, line: Line) -> None:
         self.line = line
+        self.same = False
         self.gone = None
         self.off_rate = False
         self.since = time.time()
         self._failures = 0
         self.listen_to_line(True)
         self.note("opened", url=line.url)
-        self._tell({"event": "back", "offset": self.log.end})
+        self.tell({"event": "back", "offset": self.log.end})
         self.read_line()
 
     def _open_failed(self, error: LabctlError) -> None:
         self.gone = error
         self._schedule_reopen()
+
+    def open_soon(self, *, same: bool) -> None:
+        """Open the line at once, and again and again; ``same``: it is the device it was."""
+        self.same = same
+        self.gone = LineGoneError("it is being opened", thing=self.config.board)
+        self._failures = 0
+        self._reopen_at = 0.0
 
     def _schedule_reopen(self) -> None:
         delay = _REOPEN_S[min(self._failures, len(_REOPEN_S) - 1)]
@@ -274,7 +291,8 @@ class Owner:
         if self.line is not None:
             self._lost(LineGoneError("it is being opened with other settings"))
 
-    def _lost(self, error: LineGoneError) -> None:
+    def let_go(self, error: LineGoneError) -> None:
+        """Close the line; ``error`` says why there is none."""
         assert self.line is not None
         with contextlib.suppress(KeyError):
             self._selector.unregister(self.line)
@@ -283,8 +301,11 @@ class Owner:
         self.line = None
         self.gone = error
         self.since = time.time()
+
+    def _lost(self, error: LineGoneError) -> None:
+        self.let_go(error)
         self.note("gone", cause=error.cause)
-        self._tell({"event": "gone", "offset": self.log.end, "cause": error.cause,
+        self.tell({"event": "gone", "offset": self.log.end, "cause": error.cause,
                     "action": error.action})  # fmt: skip
         while self.writes:
             write = self.writes.popleft()
@@ -381,6 +402,7 @@ class Owner:
         if ended:
             self._requests.restore_rate()
             self.note("released", lease=ended.number, why="its holder has gone")
+        self.loans.end("its borrower has gone", connection.number)
 
     def say(self, connection: Connection, message: Message) -> None:
         """Send a client a message; one that does not take it is dropped."""
@@ -391,7 +413,7 @@ class Owner:
             return
         self._watch(connection)
 
-    def _tell(self, event: Message) -> None:
+    def tell(self, event: Message) -> None:
         """Tell everyone who does not merely follow."""
         for connection in list(self.connections.values()):
             if connection.follower is None:
