@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import secrets
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+from labctl.boards.errors import CommandTimeoutError
 from labctl.boards.flash.linux import scripts
+from labctl.boards.flash.linux.control import TYPED, ConsoleControl
 from labctl.boards.flash.linux.ways import Job, Reached, Way
 from labctl.boards.flash.method import FlashError
 from labctl.boards.flash.source import Piece, digest_of
 from labctl.errors import LabctlError
 
-# Bytes of a file that one command carries: about 3.5 KiB of text.
-_CHUNK = 2640
 _COMMAND_S = 120.0
 _TRIES = 3
-_OCTAL = 700
+# A line of text may take so long on a slow line, or a slow board, seconds.
+_LINE_S = 1.0
+_LEAST_S = 15.0
 
 
 class ConsoleWay(Way):
@@ -39,6 +42,8 @@ class ConsoleWay(Way):
 
     def why_not(self) -> str | None:
         """Return why it cannot be used, or None."""
+        if not isinstance(self.job.control, ConsoleControl):
+            return "the board is told what to do over SSH"
         return None if self.job.scratch else "it has no folder that can be written"
 
     def describe(self) -> str:
@@ -57,41 +62,29 @@ class ConsoleWay(Way):
 
     def _send(self, run: Sequence[Piece]) -> None:
         job, control = self.job, self.job.control
+        assert isinstance(control, ConsoleControl)
         data = job.data(run)
-        packed = gzip.compress(data, 9, mtime=0) if "gzip" in job.tools else data
-        unpack = "gzip -dc" if "gzip" in job.tools else "cat"
-        tool = "cksum|cut -d' ' -f1" if job.algorithm == "cksum" else f"{job.algorithm}sum"
-        self._used = True
-        name = shlex.quote(self._file)
-        wanted = digest_of(data, job.algorithm)
-        for _ in range(_TRIES):
-            for part, text in enumerate(self._texts(packed)):
-                control.run(f"({text})>{name}.{part:03}", timeout=_COMMAND_S, again=True)
-            said = control.run(
-                f"(cat {name}.*|{unpack}>{name};rm -f {name}.*;{tool}<{name})",
-                timeout=_COMMAND_S, again=False,
-            )  # fmt: skip
-            if said.startswith(wanted):
-                break
-        else:
-            raise FlashError("what was typed does not arrive as it was", thing=control.name,
-                             action="lower the line's rate, or look at its cable")  # fmt: skip
-        place = job.place(run)
-        control.run(
-            f"({scripts.take(job.device, place, fsync=job.fsync, source=self._file)})",
-            timeout=_COMMAND_S, again=True,
+        zipped, coded = "gzip" in job.tools, "base64" in job.tools
+        lines = _lines(gzip.compress(data, 9, mtime=0) if zipped else data, coded=coded)
+        tool = job.algorithm if job.algorithm == "cksum" else f"{job.algorithm}sum"
+        script = scripts.typed(
+            self._file, "gzip -dc" if zipped else "cat", base64=coded, tool=tool
         )  # fmt: skip
-
-    def _texts(self, data: bytes) -> Iterator[str]:
-        """Yield commands that print ``data``, part by part."""
-        if "base64" in self.job.tools:
-            for at in range(0, len(data), _CHUNK):
-                text = base64.b64encode(data[at : at + _CHUNK]).decode()
-                yield f"printf %s {text}|base64 -d"
-            return
-        for at in range(0, len(data), _OCTAL):
-            text = "".join(f"\\{byte:03o}" for byte in data[at : at + _OCTAL])
-            yield f"printf '{text}'"
+        self._used = True
+        patience_s = _LEAST_S + len(lines) * _LINE_S
+        wanted = digest_of(data, job.algorithm)
+        for left in reversed(range(_TRIES)):
+            # What is read back on the board is proof enough: no checksum of its words is needed.
+            with contextlib.suppress(CommandTimeoutError, FlashError):
+                if wanted in control.type_in(script, lines, timeout=patience_s):
+                    break
+            if not left:
+                raise FlashError(
+                    "what is typed does not arrive as it was", thing=control.name,
+                    action="lower the line's rate, or look at its cable",
+                )  # fmt: skip
+        take = scripts.take(job.device, job.place(run), fsync=job.fsync, source=self._file)
+        control.run(f"({take})", timeout=_COMMAND_S, again=True)
 
     def close(self) -> None:
         """Remove what was put there."""
@@ -102,3 +95,12 @@ class ConsoleWay(Way):
                 self.job.control.run(f"(rm -f {name} {name}.*)", timeout=5.0, again=True)
             except LabctlError:
                 return  # a few bytes of its memory
+
+
+def _lines(data: bytes, *, coded: bool) -> list[bytes]:
+    """Return ``data`` as lines to type, the last a dot."""
+    step = TYPED // 4 * 3 if coded else TYPED // 4
+    parts = [data[at : at + step] for at in range(0, len(data), step)]
+    if coded:
+        return [*(base64.b64encode(part) for part in parts), b"."]
+    return [*("".join(f"\\{byte:03o}" for byte in part).encode() for part in parts), b"."]

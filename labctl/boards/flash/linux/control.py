@@ -6,6 +6,7 @@ import contextlib
 import re
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from labctl.boards.bench import Bench
 from labctl.boards.flash.method import FlashError
@@ -25,6 +26,9 @@ _ATTENTION_S = 20.0
 _PROCESS = re.compile(rb"^@pid (\d+) *\r?\n", re.MULTILINE)
 _COMPLAINT = re.compile(r"[\w./-]+: ")
 _SEND = 1 << 18
+# Bytes of a line that is typed to a program, and lines that it need not have read yet.
+TYPED = 900
+_AHEAD = 2
 
 
 class Control(ABC):
@@ -102,6 +106,32 @@ class ConsoleControl(Control):
         """Run ``script``; see `Control.run`."""
         assert self._bench.linux is not None
         result = self._bench.linux.run(script, timeout=timeout, idempotent=again)
+        return self._checked(script, result.exit_code, result.output)
+
+    def type_in(self, script: str, lines: Sequence[bytes], *, timeout: float) -> str:
+        """Run ``script``, and type ``lines`` to it; return what it printed.
+
+        Args:
+            script: It prints a dot, alone in its line, when it is ready and after each line that
+                it has read. No more goes out than a terminal holds (4096 bytes: N_TTY_BUF_SIZE).
+            lines: Each of at most `TYPED` bytes, without its newline.
+            timeout: Seconds that it may take.
+
+        Raises:
+            FlashError: It failed.
+            LabctlError: The board does not answer, or a line was lost on the way.
+        """
+        assert self._bench.linux is not None
+        dots = sent = 0
+
+        def answered(data: bytes) -> None:
+            nonlocal dots, sent
+            dots += data.count(b".")
+            while dots and sent < min(len(lines), dots + _AHEAD):
+                self._bench.line.write(lines[sent] + b"\n")
+                sent += 1
+
+        result = self._bench.linux.run(script, timeout=timeout, live=answered)
         return self._checked(script, result.exit_code, result.output)
 
     def stop(self) -> bool:

@@ -244,6 +244,30 @@ def take(device: str, place: Place, *, fsync: bool, source: str = "") -> str:
     return f"set -- {place.write}; {feed}{_writer(device, fsync=fsync)} 2>&1{after}"
 
 
+def typed(file: str, unpack: str, *, base64: bool, tool: str) -> str:
+    """Return a script that puts into ``file`` what is typed to it, and prints its digest.
+
+    It reads lines of base64, or of octal numbers as printf takes them, up to one that is a dot. It
+    answers each with a dot.
+
+    Args:
+        file: The file.
+        unpack: Program that what was typed goes through.
+        base64: The lines are base64; octal numbers otherwise.
+        tool: Program that prints the digest of its standard input.
+    """
+    name = shlex.quote(file)
+    put, decode = ("echo", "base64 -d") if base64 else ("printf", "cat")
+    return _sub(
+        # Output that comes as it is printed goes to the terminal itself; input does not come from
+        # there. Nothing is asked for where it is none: what is typed would be taken for commands.
+        "umask 077; T=/proc/$$/fd/1; stty -echo <$T || exit 1",
+        "trap 'stty echo <$T' 0; trap 'exit 1' 2; echo .",
+        f'while IFS= read -r l && [ "$l" != . ]; do {put} "$l" >&4; echo .; done <$T 4>{name}.in',
+        f"{decode} <{name}.in|{unpack} >{name}; rm -f {name}.in; {tool} <{name}",
+    )
+
+
 def forget_cache(device: str) -> str:
     """Return a script after which reading ``device`` reads the medium; ``warm`` if it cannot."""
     return _sub(
@@ -262,7 +286,7 @@ def claim(device: str, mount_points: Sequence[str]) -> str:
     return _sub(
         *(f"umount {shlex.quote(one)} 2>&1 || exit 1" for one in mount_points),
         f"m=$(blockdev --rereadpt {shlex.quote(device)} 2>&1)",
-        "case $m in *[Bb]usy*) echo busy;; esac; :",
+        'case $m in *"esource busy"*) echo busy;; esac; :',
     )
 
 
