@@ -55,6 +55,8 @@ class LinuxBlock(Method):
     # The first that works is taken, so the quickest is first.
     ways = ("network", "ssh", "console")
     streams = True
+    # What says for which place it is, or is compressed and no disk, is no disk.
+    accepts = frozenset({"raw", "disk"})
     keys: ClassVar[Mapping[str, Key]] = {
         "device": Key(str, "The device, such as /dev/mmcblk0 or a name below /dev/disk/by-path.",
                       needed=True, pattern=r"/dev/[A-Za-z0-9._:@+/-]+"),
@@ -90,11 +92,6 @@ class LinuxBlock(Method):
         if self._offset % _SECTOR:
             raise RefusedError(f"'offset' {self._offset} is no multiple of {_SECTOR}",
                                thing=self.bench.name, action="correct its model")  # fmt: skip
-        if image.placed:
-            raise RefusedError(
-                "its bytes belong to addresses of memory, and not to a disk", thing=str(image.path),
-                action="give an image of a disk, or --kind raw",
-            )  # fmt: skip
         source = image.source
         if source is None:
             source = memory_source(image.path, b"".join(one.data for one in image.segments))
@@ -222,13 +219,12 @@ class LinuxBlock(Method):
 
     def _changed(self, job: Job) -> list[Piece]:
         """Return the pieces that are to be written, no larger than the way likes them."""
-        pieces = job.source.survey(job.algorithm)
-        if self.rewrite:
-            return list(pieces)
         if self._seen is None:
             self._compare(job)
         assert self._seen is not None
-        changed = [one for one, digest in self._seen.items() if digest != one.digest]
+        changed = [
+            one for one, digest in self._seen.items() if self.rewrite or digest != one.digest
+        ]
         size = self._choose(job).piece
         if size >= PIECE:
             return changed
@@ -237,6 +233,8 @@ class LinuxBlock(Method):
             for one in changed
             for part in ([one] if one.zero else job.source.narrow(one, size, job.algorithm))
         ]
+        if self.rewrite:
+            return fine
         now = self._digests(job, fine, lambda done: None)
         return [one for one, digest in zip(fine, now, strict=True) if digest != one.digest]
 
