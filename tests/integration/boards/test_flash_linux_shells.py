@@ -142,7 +142,7 @@ def test_without_base64_and_gzip_octal_numbers_do(
 ) -> None:
     content = device.read_bytes()[:PIECE]
     image = tmp_path / "disk.img"
-    image.write_bytes(content[:100] + b"%\\'\n\0changed" + content[113:])
+    image.write_bytes(content[:100] + b"%\\'\n\0changed" + content[112:])
     one = method(channel, device, "console")
     segments = one.layout(read_image(image))
     one.connect()

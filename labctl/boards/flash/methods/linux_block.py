@@ -108,12 +108,14 @@ class LinuxBlock(Method):
     def connect(self) -> Identity:
         """Bring the board to a shell, ask who it is, and what is on the device."""
         self._control = self._reach()
-        found = self._ask(scripts.tools()).split("\n")
-        self._tools = frozenset(one[5:] for one in found if one.startswith("tool "))
-        self._scratch = next((one[8:] for one in found if one.startswith("scratch ")), "")
-        identity = parse_identity(self._ask(scripts.identify()))
-        self._look()
-        return identity
+        # All at once: each question over a console costs more than its answer.
+        questions = (scripts.tools(), scripts.identify(), scripts.look(self._device))
+        said = self._ask("\n".join(questions))
+        lines = said.split("\n")
+        self._tools = frozenset(one[5:] for one in lines if one.startswith("tool "))
+        self._scratch = next((one[8:] for one in lines if one.startswith("scratch ")), "")
+        self._facts = parse_device(self._device, said)
+        return parse_identity(said)
 
     def _reach(self) -> Control:
         host, via = self.config.get("ssh"), self.config.get("via", self.ways)
