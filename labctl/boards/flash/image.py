@@ -156,7 +156,7 @@ def read_image(path: Path, *, kind: str | None = None) -> Image:
         if kind in (None, "raw"):
             source = open_source(path, as_is=kind is not None, least=LARGEST_IN_MEMORY)
         if source is not None:
-            return _disk_image(path, source)
+            return _disk_image(path, source, kind)
         if size > LARGEST_IN_MEMORY:
             raise UsageError(
                 f"it has {size:,} bytes; of more than {LARGEST_IN_MEMORY >> 20} MiB only images of "
@@ -179,9 +179,12 @@ def parse_image(data: bytes, path: Path, *, kind: str | None = None) -> Image:
     return _module(data, path, kind).read(data, path)  # type: ignore[no-any-return]
 
 
-def _disk_image(path: Path, source: Source) -> Image:
+def _disk_image(path: Path, source: Source, kind: str | None) -> Image:
     """Return an image that can be streamed; in memory as well where it fits."""
     segments: tuple[Segment, ...] = ()
+    head = source.read(0, min(HEAD_BYTES, source.size))
+    if kind is None and (found := _module(head, path, None)).KIND == "wrong":
+        found.read(head, path)  # says what it is: an archive, the disk of a virtual machine
     if source.size <= LARGEST_IN_MEMORY:
         source.survey("sha256")  # compares it with its block map
         segments = (Segment(0, source.read(0, source.size)),)

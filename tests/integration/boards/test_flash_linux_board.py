@@ -95,7 +95,7 @@ def test_few_changed_bytes_go_over_the_console(board: Lab, tmp_path: Path) -> No
 
 def test_a_device_in_use_is_refused(board: Lab, tmp_path: Path) -> None:
     image = tmp_path / "disk.img"
-    image.write_bytes(b"x")
+    image.write_bytes(b"\xff\0")
     run(board, "mkswap /dev/vda >/dev/null && swapon /dev/vda")
     try:
         done = board.labctl("flash", *WORDS[:1], str(image), *WORDS[1:], check=False)

@@ -121,7 +121,7 @@ def test_a_board_that_cannot_reach_us_says_so(
     channel: PtyChannel, device: Path, tmp_path: Path
 ) -> None:
     image = tmp_path / "disk.img"
-    image.write_bytes(b"x" * 1000)
+    image.write_bytes(b"\xff\0" * 500)
     one = method(channel, device, "network", server="127.0.0.9")
     # The server listens at another address than the board is told.
     from labctl.boards.flash.linux import network
@@ -183,7 +183,7 @@ def test_a_line_that_loses_bytes_costs_time_only(
 
 def test_an_abort_ends_what_runs(channel: PtyChannel, device: Path, tmp_path: Path) -> None:
     image = tmp_path / "disk.img"
-    image.write_bytes(b"x")
+    image.write_bytes(b"\xff\0")
     one = method(channel, device, "console")
     one.layout(read_image(image))
     one.connect()

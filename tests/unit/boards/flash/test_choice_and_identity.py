@@ -57,7 +57,7 @@ def test_a_large_image_is_for_a_method_that_streams(
 )
 def test_wrong_keys_are_named(tmp_path: Path, wrong: dict[str, Any]) -> None:
     path = tmp_path / "disk.img"
-    path.write_bytes(b"x")
+    path.write_bytes(b"\xff\0")
     flash = [{"to": "disk", "method": "linux-block", **wrong}]
     with pytest.raises(UsageError, match=r"device|digest|unmount"):
         choose(bench(flash), read_image(path), to=None, method=None, via=None, say=print)

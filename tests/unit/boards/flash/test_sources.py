@@ -291,6 +291,17 @@ def test_a_large_image_is_not_read_into_memory(
     assert (image.size, image.segments) == (1 << 40, ())
 
 
+def test_a_large_file_that_is_no_disk_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_module, "LARGEST_IN_MEMORY", 1 << 20)
+    path = tmp_path / "disk.img"
+    path.write_bytes(b"QFI\xfb" + bytes(2 << 20))
+    with pytest.raises(UsageError, match="QCOW2"):
+        read_image(path)
+    assert read_image(path, kind="raw").streamed
+
+
 def test_a_file_that_changes_meanwhile_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "disk.img"
     path.write_bytes(b"a" * 5000)
