@@ -1,0 +1,149 @@
+"""Programs of a simulated chip: generators that read, write and are busy; and what runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Read:
+    """Wait for ``count`` bytes; gets fewer only where ``timeout`` seconds passed without them."""
+
+    count: int
+    timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class Write:
+    """Send bytes."""
+
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Spend:
+    """Be busy for so many seconds; what arrives meanwhile waits in the receiver, or is lost."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Restart:
+    """Reset the chip; what was sent before still goes out."""
+
+
+Step = Read | Write | Spend | Restart
+Program = Generator[Step, bytes, None]
+
+
+class Processor:
+    """Runs one program after the other; time comes from the caller, in seconds of any clock.
+
+    Args:
+        boot: Makes the program that runs after a reset.
+        fifo: Bytes that the receiver keeps while the program is busy.
+
+    Attributes:
+        output: What was sent and not fetched yet.
+        lost: Bytes that arrived while the receiver was full.
+        busy_steps: How often the program was busy.
+        on_busy: Asked when it begins to be busy whether it shall stand still there.
+        stalled: It stands still in the middle of what it is busy with.
+    """
+
+    def __init__(self, boot: Callable[[], Program], *, fifo: int) -> None:
+        self._boot = boot
+        self._fifo = fifo
+        self._program: Program | None = None
+        self._inbox = bytearray()
+        self._waits: Read | None = None
+        self._until: float | None = None
+        self._busy = False
+        self.output = bytearray()
+        self.lost = 0
+        self.busy_steps = 0
+        self.on_busy: Callable[[], bool] = lambda: False
+        self.stalled = False
+
+    @property
+    def running(self) -> bool:
+        """Whether it has power."""
+        return self._program is not None
+
+    def start(self, now: float) -> None:
+        """Begin after a reset; what was received or about to be sent is lost."""
+        self.stop()
+        self._program = self._boot()
+        self._advance(None, now)
+
+    def stop(self) -> None:
+        """Take its power away."""
+        if self._program is not None:
+            self._program.close()
+        self._program = None
+        self._inbox.clear()
+        self.output.clear()
+        self._waits, self._until, self._busy = None, None, False
+        self.stalled = False
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take what arrived."""
+        if self._program is None:
+            return
+        if self._busy and self._until is not None and now < self._until:
+            room = max(0, self._fifo - len(self._inbox))
+            self.lost += max(0, len(data) - room)
+            data = data[:room]
+        self._inbox += data
+
+    def run(self, now: float) -> None:
+        """Let the program do what it can at ``now``."""
+        while self._program is not None and not self.stalled:
+            if self._busy:
+                if self._until is not None and now < self._until:
+                    return
+                at = self._until if self._until is not None else now
+                self._busy, self._until = False, None
+                self._advance(b"", at)
+                continue
+            if self._waits is None:
+                return
+            if len(self._inbox) < self._waits.count and (self._until is None or now < self._until):
+                return
+            data = bytes(self._inbox[: self._waits.count])
+            del self._inbox[: len(data)]
+            self._waits, self._until = None, None
+            self._advance(data, now)
+
+    def due(self) -> float | None:
+        """Return when `run` has something to do even if nothing arrives, or None."""
+        return self._until
+
+    def _advance(self, answer: bytes | None, now: float) -> None:
+        """Give the program its answer and go on until it waits for something."""
+        program = self._program
+        while program is not None and program is self._program:
+            try:
+                step = next(program) if answer is None else program.send(answer)
+            except StopIteration:
+                # What a processor without a program does: nothing, until it is reset.
+                self._waits, self._until = Read(1 << 62), None
+                return
+            answer = b""
+            if isinstance(step, Write):
+                self.output += step.data
+            elif isinstance(step, Restart):
+                output = bytes(self.output)
+                self.start(now)
+                self.output[:0] = output
+                return
+            elif isinstance(step, Spend):
+                self._busy, self._until = True, now + step.seconds
+                self.busy_steps += 1
+                self.stalled = self.on_busy()
+                return
+            else:
+                self._waits = step
+                self._until = None if step.timeout is None else now + step.timeout
+                return

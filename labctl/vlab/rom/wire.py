@@ -1,0 +1,80 @@
+"""One direction of a serial line: its pace, and bytes that get changed, lost or doubled."""
+
+from __future__ import annotations
+
+import math
+
+from labctl.vlab.rom.uart import Format
+
+# Bytes are moved in batches of about a millisecond, as a USB adapter or a 16550's FIFO moves
+# them: a batch is never early, and its bytes are late by less than this.
+_BATCH_S = 0.001
+# What a fault does to the byte that it hits.
+KINDS = ("flip", "lose", "double")
+
+
+class Direction:
+    """One direction.
+
+    Args:
+        paced: Bytes take their time on the wire; otherwise none.
+
+    Attributes:
+        count: Bytes that went over it.
+    """
+
+    def __init__(self, *, paced: bool) -> None:
+        self._paced = paced
+        self._queue = bytearray()
+        self._free_at = 0.0
+        self._faults: dict[int, str] = {}
+        self.count = 0
+
+    def harm(self, kind: str, after: int) -> None:
+        """Let ``kind`` happen to the byte that comes after ``after`` more bytes."""
+        self._faults[self.count + len(self._queue) + after] = kind
+
+    def heal(self) -> None:
+        """Forget the faults that have not happened."""
+        self._faults.clear()
+
+    def put(self, data: bytes, now: float) -> None:
+        """Take what its sender sends."""
+        if data:
+            if not self._queue:
+                self._free_at = max(self._free_at, now)
+            self._queue += data
+
+    def clear(self) -> None:
+        """Forget what is under way."""
+        self._queue.clear()
+
+    def _byte_s(self, format: Format) -> float:
+        return format.bits / format.baud if self._paced and format.baud else 0.0
+
+    def take(self, now: float, format: Format, most: int) -> tuple[bytes, int]:
+        """Return what has arrived by ``now``, faults done, and how many bytes were sent for it."""
+        byte_s = self._byte_s(format)
+        count = min(len(self._queue), most)
+        if byte_s:
+            # The small share makes up for the rounding of what `due` returned.
+            count = min(count, max(0, int((now - self._free_at) / byte_s + 1e-3)))
+            self._free_at += count * byte_s
+        data = bytes(self._queue[:count])
+        del self._queue[:count]
+        begin, self.count = self.count, self.count + count
+        for at in sorted((one for one in self._faults if one < self.count), reverse=True):
+            kind, place = self._faults.pop(at), at - begin
+            byte = data[place : place + 1]
+            new = {"flip": bytes([byte[0] ^ 0x10]), "lose": b"", "double": byte * 2}[kind]
+            data = data[:place] + new + data[place + 1 :]
+        return data, count
+
+    def due(self, format: Format) -> float | None:
+        """Return when the next batch has arrived, or None."""
+        if not self._queue:
+            return None
+        byte_s = self._byte_s(format)
+        if not byte_s:
+            return self._free_at
+        return self._free_at + byte_s * min(len(self._queue), math.ceil(_BATCH_S / byte_s))
