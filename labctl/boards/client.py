@@ -24,6 +24,7 @@ from labctl.boards.owner.protocol import LeaseLostError, LineBuffer, Message
 from labctl.errors import LabctlError
 from labctl.transport.lines.base import LineGoneError
 from labctl.transport.lines.settings import LineSettings
+from labctl.transport.lines.settings import Parity
 
 _ANSWER_S = 30.0
 _TTL_S = 30.0
@@ -361,12 +362,20 @@ class LineClient:
         self.request("break", seconds=seconds)
 
     def set_baud(self, rate: int) -> None:
-        """Change the rate of the open line, baud.
+        """Change the rate of the open line, baud; it is as before when the lease ends.
 
         Raises:
             UnsupportedError: The rate of this kind of line is set elsewhere.
         """
         self.request("baud", rate=rate)
+
+    def set_parity(self, parity: Parity) -> None:
+        """Change the parity of the open line; like the rate, it is as before when the lease ends.
+
+        Raises:
+            UnsupportedError: The format of this kind of line is set elsewhere.
+        """
+        self.request("parity", parity=parity)
 
     def set_signals(self, *, dtr: bool | None = None, rts: bool | None = None) -> None:
         """Set modem control outputs; None leaves one as it is.

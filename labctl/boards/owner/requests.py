@@ -143,6 +143,7 @@ class Requests:
         """Journal the end of a lease and tell who had it."""
         self.restore_rate()
         self._owner.note("released", lease=lease.number, why=why, by=by)
+        self._owner.restore_settings()
         connection = self._owner.connections.get(lease.connection)
         if connection:
             self._owner.say(connection, {"event": "lost", "by": by, "why": why})
@@ -152,6 +153,7 @@ class Requests:
         if ended:
             self.restore_rate()
             self._owner.note("released", lease=ended.number, why="given back")
+            self._owner.restore_settings()
         self._owner.answer(connection, request)
 
     def _op_force(self, connection: Connection, request: Message) -> None:
@@ -197,6 +199,7 @@ class Requests:
         rate = int(request["rate"])
         self._must_be_open().set_baud(rate)
         self._owner.off_rate = rate != self._owner.config.settings.baud
+        self._owner.altered = True
         self._owner.note("baud", rate=rate)
         self._owner.answer(connection, request)
         self._owner.read_line()
@@ -213,6 +216,14 @@ class Requests:
             self._owner.note("baud", rate=rate, failed=error.cause)
         else:
             self._owner.note("baud", rate=rate, why="the lease has ended")
+    def _op_parity(self, connection: Connection, request: Message) -> None:
+        self._must_hold(connection)
+        parity = request["parity"]
+        self._must_be_open().set_parity(parity)
+        self._owner.altered = True
+        self._owner.note("parity", parity=parity)
+        self._owner.answer(connection, request)
+        self._owner.read_line()
 
     def _op_signals(self, connection: Connection, request: Message) -> None:
         self._must_hold(connection)

@@ -87,6 +87,7 @@ class Owner:
         self._wake_read.setblocking(False)
         self._done: deque[Callable[[], None]] = deque()
         self.working = False
+        self.altered = False  # rate or parity are not those of the configuration
         self._home = _identity(place)
 
     # -- the loop ----------------------------------------------------------------------------
@@ -239,6 +240,7 @@ class Owner:
 
     def _opened(self, line: Line) -> None:
         self.line = line
+        self.altered = False
         self.gone = None
         self.off_rate = False
         self.since = time.time()
@@ -300,6 +302,20 @@ class Owner:
         if self.line is not None and wanted != self._writing:
             self._writing = wanted
             self._update_line_events()
+
+    def restore_settings(self) -> None:
+        """Set the line as it is configured, after somebody who had it set it otherwise."""
+        if not self.altered or self.line is None:
+            return
+        self.altered = False
+        settings = self.config.settings
+        try:
+            self.line.set_baud(settings.baud)
+            self.line.set_parity(settings.parity)
+        except LabctlError as error:
+            self.note("settings", cause=error.cause)
+            return
+        self.note("settings", set=settings.describe())
 
     # -- work that blocks --------------------------------------------------------------------
 
@@ -372,6 +388,7 @@ class Owner:
         if ended:
             self._requests.restore_rate()
             self.note("released", lease=ended.number, why="its holder has gone")
+            self.restore_settings()
 
     def say(self, connection: Connection, message: Message) -> None:
         """Send a client a message; one that does not take it is dropped."""

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -169,6 +170,30 @@ def test_a_lease_goes_with_its_holder(client: LineClient) -> None:
         process.kill()
         process.wait()
         client.acquire("test", wait_s=10)
+
+
+def test_rate_and_parity_are_as_before_when_a_lease_ends(
+    client: LineClient, board: PtyLine
+) -> None:
+    def rate() -> int:
+        return int(termios.tcgetattr(board.master)[4])
+
+    with pytest.raises(LeaseLostError):
+        client.set_parity("even")
+    for end in ("released", "gone"):
+        with another(client) as other:
+            other.acquire("flash")
+            other.set_baud(460800)
+            other.set_parity("even")
+            assert rate() == termios.B460800
+            if end == "released":
+                other.release()
+                assert rate() == termios.B115200
+        client.acquire("look", wait_s=10.0)
+        assert rate() == termios.B115200
+        client.release()
+    set_again = [one for one in read_journal(client.place.events) if one["event"] == "settings"]
+    assert [one["set"] for one in set_again] == ["115200 8N1"] * 2
 
 
 def test_a_holder_that_hangs_loses_its_lease(client: LineClient) -> None:
