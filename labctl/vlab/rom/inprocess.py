@@ -112,6 +112,13 @@ class Line:
                 return b""
             self.now = due
 
+    def idle(self, seconds: float) -> None:
+        """Let time pass; what arrives meanwhile waits."""
+        until = self.now + seconds
+        while (due := self._serve()) is not None and due <= until:
+            self.now = max(self.now, due)
+        self.now = until
+
     def set_baud(self, rate: int) -> None:
         """Set the rate of this end, baud."""
         self._port.set = Format(rate, self._port.set.parity)

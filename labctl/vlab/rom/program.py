@@ -140,6 +140,10 @@ class Processor:
                 return
             elif isinstance(step, Spend):
                 self._busy, self._until = True, now + step.seconds
+                if step.seconds:
+                    # What came in one batch with what was read did so while it is busy.
+                    self.lost += max(0, len(self._inbox) - self._fifo)
+                    del self._inbox[self._fifo :]
                 self.busy_steps += 1
                 self.stalled = self.on_busy()
                 return

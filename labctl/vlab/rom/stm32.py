@@ -40,7 +40,10 @@ class Stm32:
         in_rom: It runs its boot loader.
         protected: Its readout protection is on.
         locked: Sectors (or groups of pages) that are write protected.
+        answer_s: Seconds from a command to its ACK, in which the ROM hears nothing.
     """
+
+    answer_s = 0.0
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from functools import reduce
 from operator import xor
 from typing import TYPE_CHECKING
 
-from labctl.vlab.rom.program import Program, Read, Restart, Write
+from labctl.vlab.rom.program import Program, Read, Restart, Spend, Write
 
 if TYPE_CHECKING:
     from labctl.vlab.rom.stm32 import Stm32
@@ -59,6 +59,8 @@ class Stm32Rom:
             if not known or (self._chip.protected and command not in _WHILE_PROTECTED):
                 yield Write(NACK)
                 continue
+            if self._chip.answer_s:
+                yield Spend(self._chip.answer_s)
             yield Write(ACK)
             yield from self._handlers[command]()
 
