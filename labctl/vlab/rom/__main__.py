@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,8 @@ def _run(folder: Path, name: str, pidfile: Path, settings: Settings) -> None:
     else:
         port = Rfc2217Port(loop, signals)
         url = port.url
+    if not settings.serial:
+        settings = settings.changed({"serial": zlib.crc32(name.encode())})
     chip = make_chip(settings, folder, host)
     board = Board(
         chip, port, fifo=FIFOS[family], paced=settings.paced, clock=time.monotonic, tell=tell

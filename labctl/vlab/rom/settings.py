@@ -20,14 +20,15 @@ class Settings:
     Attributes:
         chip: Its chip: a file of ``chips``.
         line: What the host opens: ``pty`` (a rate, no parity, no DTR and RTS) or ``rfc2217``.
-        serial: Makes what is unique in a chip: another number, another chip.
+        serial: Makes what is unique in a chip: another number, another chip; made
+            of the board's name where it is 0.
         paced: Bytes take their time on the line.
         flash_time: Factor on the times that its flash takes; 0 for none.
     """
 
     chip: str = "stm32f446"
     line: str = "rfc2217"
-    serial: int = 1
+    serial: int = 0
     paced: bool = True
     flash_time: float = 1.0
 
