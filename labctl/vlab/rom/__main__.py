@@ -22,7 +22,7 @@ from labctl.errors import LabctlError, UsageError
 from labctl.fileio import write_atomic
 from labctl.vlab.rom.board import Board, Port
 from labctl.vlab.rom.chip import load_chip
-from labctl.vlab.rom.families import FIFOS, WIRINGS, make_chip
+from labctl.vlab.rom.families import WIRINGS, make_chip
 from labctl.vlab.rom.loop import Loop
 from labctl.vlab.rom.monitor import Commands, Monitor
 from labctl.vlab.rom.pty_port import PtyPort
@@ -92,8 +92,9 @@ def _run(folder: Path, name: str, pidfile: Path, settings: Settings) -> None:
         settings = settings.changed({"serial": zlib.crc32(name.encode())})
     chip = make_chip(settings, folder, host)
     board = Board(
-        chip, port, fifo=FIFOS[family], paced=settings.paced, clock=time.monotonic, tell=tell
-    )
+        chip, port, paced=settings.paced, most_baud=settings.most_baud, clock=time.monotonic,
+        tell=tell,
+    )  # fmt: skip
     wiring = WIRINGS[family](board)
     try:
         write_atomic(pidfile, f"{os.getpid()}\n", mode=0o644)

@@ -16,7 +16,10 @@ from labctl.vlab.rom.wire import KINDS, Direction
 DEEDS = ("off", "reset", "unplug")
 COUNTED = ("in", "out", "busy")
 _MANY = 1 << 30
-_AT_ONCE = 1 << 16
+# What the host's tty layer keeps for a program that does not read (TTYB_DEFAULT_MEM_LIMIT in
+# drivers/tty/tty_buffer.c of Linux); what comes then is lost. The pseudo-terminal keeps less.
+_HOST_BUFFER = 640 * 1024
+_AGAIN_S = 0.001
 
 
 class Port(Protocol):
@@ -25,8 +28,8 @@ class Port(Protocol):
     def read(self) -> bytes:
         """Return what the host has sent, empty if nothing."""
 
-    def write(self, data: bytes) -> None:
-        """Hand bytes to the host; what it has no room for is lost."""
+    def write(self, data: bytes) -> int:
+        """Hand bytes to the host; return how many it had room for."""
 
     def format(self) -> Format:
         """Return how the host has set its end."""
@@ -69,8 +72,8 @@ class Board:
     Args:
         chip: What it is built around.
         port: The other end of its line.
-        fifo: Bytes that the chip's receiver keeps while its program is busy.
         paced: Bytes take their time on the line.
+        most_baud: What the cable carries; above it every byte is damaged. 0 for any.
         clock: Seconds of a monotonic clock.
         tell: Gets ``RESET``, ``STOP`` (power off) and ``RESUME`` (power on).
     """
@@ -80,8 +83,8 @@ class Board:
         chip: Chip,
         port: Port,
         *,
-        fifo: int,
         paced: bool,
+        most_baud: int = 0,
         clock: Callable[[], float],
         tell: Callable[[str], None] = lambda event: None,
     ) -> None:
@@ -91,11 +94,14 @@ class Board:
         self._tell = tell
         self._inward = Direction(paced=paced)
         self._outward = Direction(paced=paced)
-        self._processor = Processor(chip.boot, fifo=fifo)
+        self._processor = Processor(chip.boot, fifo=lambda: chip.uart.fifo)
         self._processor.on_busy = self._was_busy
+        self._processor.on_output = self._sent
         self._traps: list[_Trap] = []
         self._later: list[tuple[float, Callable[[], None]]] = []
         self._held = False
+        self._backlog = bytearray()
+        self._most_baud = most_baud
         self.plugged = True
         self.boots = 0
 
@@ -145,6 +151,7 @@ class Board:
             self.plugged = plugged
             self._inward.clear()
             self._outward.clear()
+            self._backlog.clear()
             self._port.plug(plugged)
 
     # -- faults ------------------------------------------------------------------------------
@@ -216,6 +223,10 @@ class Board:
             self._count("busy", 1)
             self._processor.run(now)
 
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call once, ``seconds`` from now."""
+        self._later.append((self._clock() + seconds, call))
+
     # -- the line ----------------------------------------------------------------------------
 
     def service(self, now: float) -> float | None:
@@ -223,29 +234,45 @@ class Board:
         for due, call in [one for one in self._later if one[0] <= now]:
             self._later.remove((due, call))
             call()
-        host, chip = self._port.format(), self.chip.uart.format
+        host = self._port.format()
         while data := self._port.read():
-            self._inward.put(data, now)
-        arrived, sent = self._inward.take(now, host, self._left("in"))
-        self._processor.receive(disturbed(arrived, host, chip), now)
+            self._inward.put(data, now, host)
+        while True:
+            sender, arrived, sent = self._inward.take(now, self._left("in"))
+            if arrived:
+                self._processor.receive(self._carried(arrived, sender, self.chip.uart.format), now)
+            self._run(now)
+            self._count("in", sent)
+            if not sent:
+                break
         self._run(now)
-        self._count("in", sent)
-        self._run(now)
-        if self._processor.output:
-            self._outward.put(bytes(self._processor.output), now)
-            self._processor.output.clear()
-        # The chip sends as it is set now, and at first as whoever listens.
-        chip = self.chip.uart.format
-        speed = chip if chip.baud else host
-        arrived, sent = self._outward.take(now, speed, self._left("out"))
-        if arrived and self.plugged:
-            self._port.write(disturbed(arrived, speed, host))
-        self._count("out", sent)
+        while True:
+            sender, arrived, sent = self._outward.take(now, self._left("out"))
+            if arrived and self.plugged:
+                self._backlog += self._carried(arrived, sender, self._port.format())
+            self._count("out", sent)
+            if not sent:
+                break
+        if self._backlog:
+            del self._backlog[: self._port.write(bytes(self._backlog))]
+            del self._backlog[_HOST_BUFFER:]
         moments = [
-            self._inward.due(host), self._outward.due(speed), self._processor.due(),
+            now + _AGAIN_S if self._backlog else None,
+            self._inward.due(), self._outward.due(), self._processor.due(),
             *(due for due, _ in self._later),
         ]  # fmt: skip
         return min((moment for moment in moments if moment is not None), default=None)
+
+    def _sent(self, data: bytes) -> None:
+        """Take what the chip sends, as it is set at that moment; at first as whoever listens."""
+        chip = self.chip.uart.format
+        self._outward.put(data, self._clock(), chip if chip.baud else self._port.format())
+
+    def _carried(self, data: bytes, sender: Format, receiver: Format) -> bytes:
+        """Return what comes out at the other end of the cable."""
+        if 0 < self._most_baud < sender.baud:
+            return bytes(byte ^ 0x55 for byte in data)
+        return disturbed(data, sender, receiver)
 
     def state(self) -> dict[str, object]:
         """Return what a person or a test wants to know."""

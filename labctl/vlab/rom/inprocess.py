@@ -12,7 +12,7 @@ from pathlib import Path
 from labctl.transport.lines.base import LineGoneError
 from labctl.vlab.rom.board import Board
 from labctl.vlab.rom.chip import load_chip
-from labctl.vlab.rom.families import FIFOS, WIRINGS, make_chip
+from labctl.vlab.rom.families import WIRINGS, make_chip
 from labctl.vlab.rom.settings import Settings
 from labctl.vlab.rom.uart import Format
 
@@ -31,8 +31,9 @@ class _Port:
         self.sent.clear()
         return data
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> int:
         self.received += data
+        return len(data)
 
     def format(self) -> Format:
         return self.set
@@ -66,8 +67,9 @@ class Line:
         self._port = _Port()
         self.chip = make_chip(chosen, folder, self._port.format)
         self.board = Board(
-            self.chip, self._port, fifo=FIFOS[family], paced=chosen.paced, clock=lambda: self.now
-        )
+            self.chip, self._port, paced=chosen.paced, most_baud=chosen.most_baud,
+            clock=lambda: self.now,
+        )  # fmt: skip
         self._wiring = WIRINGS[family](self.board)
 
     def _gone(self) -> LineGoneError:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import mmap
 import random
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
@@ -44,7 +46,8 @@ class Nor:
         scale: float = 1.0,
     ) -> None:
         self.sectors = tuple(sectors)
-        self.size = sum(sectors)
+        self._starts = list(accumulate(sectors, initial=0))
+        self.size = self._starts.pop()
         self._unit = unit
         self._overwrite = overwrite
         self._byte_s = byte_s * scale
@@ -65,16 +68,12 @@ class Nor:
 
     def start_of(self, sector: int) -> int:
         """Return the offset of a sector."""
-        return sum(self.sectors[:sector])
+        return self._starts[sector]
 
     def sectors_in(self, offset: int, size: int) -> range:
         """Return which sectors hold any of ``size`` bytes at ``offset``."""
-        found = [
-            number
-            for number, length in enumerate(self.sectors)
-            if self.start_of(number) < offset + size and self.start_of(number) + length > offset
-        ]
-        return range(found[0], found[-1] + 1) if found else range(0)
+        first = bisect_right(self._starts, offset) - 1
+        return range(first, bisect_left(self._starts, offset + size))
 
     def erase(self, offset: int, size: int, seconds: float) -> Program:
         """Erase; ``seconds`` is what the datasheet says it takes."""

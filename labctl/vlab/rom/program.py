@@ -8,10 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Read:
-    """Wait for ``count`` bytes; gets fewer only where ``timeout`` seconds passed without them."""
+    """Wait for ``count`` bytes.
+
+    Gets fewer where ``timeout`` seconds passed without them, or where ``until`` came: that byte is
+    then the last one.
+    """
 
     count: int
     timeout: float | None = None
+    until: int | None = None
 
 
 @dataclass(frozen=True)
@@ -42,17 +47,17 @@ class Processor:
 
     Args:
         boot: Makes the program that runs after a reset.
-        fifo: Bytes that the receiver keeps while the program is busy.
+        fifo: Returns how many bytes the receiver keeps while the program is busy.
 
     Attributes:
-        output: What was sent and not fetched yet.
         lost: Bytes that arrived while the receiver was full.
         busy_steps: How often the program was busy.
+        on_output: Gets what is sent.
         on_busy: Asked when it begins to be busy whether it shall stand still there.
         stalled: It stands still in the middle of what it is busy with.
     """
 
-    def __init__(self, boot: Callable[[], Program], *, fifo: int) -> None:
+    def __init__(self, boot: Callable[[], Program], *, fifo: Callable[[], int]) -> None:
         self._boot = boot
         self._fifo = fifo
         self._program: Program | None = None
@@ -60,9 +65,9 @@ class Processor:
         self._waits: Read | None = None
         self._until: float | None = None
         self._busy = False
-        self.output = bytearray()
         self.lost = 0
         self.busy_steps = 0
+        self.on_output: Callable[[bytes], None] = lambda data: None
         self.on_busy: Callable[[], bool] = lambda: False
         self.stalled = False
 
@@ -72,7 +77,7 @@ class Processor:
         return self._program is not None
 
     def start(self, now: float) -> None:
-        """Begin after a reset; what was received or about to be sent is lost."""
+        """Begin after a reset; what was received is lost."""
         self.stop()
         self._program = self._boot()
         self._advance(None, now)
@@ -83,7 +88,6 @@ class Processor:
             self._program.close()
         self._program = None
         self._inbox.clear()
-        self.output.clear()
         self._waits, self._until, self._busy = None, None, False
         self.stalled = False
 
@@ -92,7 +96,7 @@ class Processor:
         if self._program is None:
             return
         if self._busy and self._until is not None and now < self._until:
-            room = max(0, self._fifo - len(self._inbox))
+            room = max(0, self._fifo() - len(self._inbox))
             self.lost += max(0, len(data) - room)
             data = data[:room]
         self._inbox += data
@@ -109,12 +113,23 @@ class Processor:
                 continue
             if self._waits is None:
                 return
-            if len(self._inbox) < self._waits.count and (self._until is None or now < self._until):
-                return
-            data = bytes(self._inbox[: self._waits.count])
+            count = self._available(self._waits)
+            if count is None:
+                if self._until is None or now < self._until:
+                    return
+                count = len(self._inbox)
+            data = bytes(self._inbox[:count])
             del self._inbox[: len(data)]
             self._waits, self._until = None, None
             self._advance(data, now)
+
+    def _available(self, wanted: Read) -> int | None:
+        """Return how many of the bytes that are here answer ``wanted``, or None."""
+        if wanted.until is not None:
+            end = self._inbox.find(wanted.until, 0, wanted.count)
+            if end >= 0:
+                return end + 1
+        return wanted.count if len(self._inbox) >= wanted.count else None
 
     def due(self) -> float | None:
         """Return when `run` has something to do even if nothing arrives, or None."""
@@ -132,18 +147,16 @@ class Processor:
                 return
             answer = b""
             if isinstance(step, Write):
-                self.output += step.data
+                self.on_output(step.data)
             elif isinstance(step, Restart):
-                output = bytes(self.output)
                 self.start(now)
-                self.output[:0] = output
                 return
             elif isinstance(step, Spend):
                 self._busy, self._until = True, now + step.seconds
                 if step.seconds:
                     # What came in one batch with what was read did so while it is busy.
-                    self.lost += max(0, len(self._inbox) - self._fifo)
-                    del self._inbox[self._fifo :]
+                    self.lost += max(0, len(self._inbox) - self._fifo())
+                    del self._inbox[self._fifo() :]
                 self.busy_steps += 1
                 self.stalled = self.on_busy()
                 return

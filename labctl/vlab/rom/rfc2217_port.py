@@ -57,6 +57,7 @@ class Rfc2217Port:
         self._client: socket.socket | None = None
         self._decoder = Decoder()
         self._data = bytearray()
+        self._unsent = bytearray()
         self._format = Format(9600, "none")
         self.number = 0
         self.plug(True)
@@ -107,6 +108,7 @@ class Rfc2217Port:
             self._client.close()
             self._client = None
         self._data.clear()
+        self._unsent.clear()
 
     def _readable(self) -> None:
         assert self._client is not None
@@ -150,10 +152,13 @@ class Rfc2217Port:
             value = b"labctl simulated adapter"
         self._send(subnegotiate(_COM_PORT, bytes([code + _FROM_SERVER]) + value))
 
-    def _send(self, raw: bytes) -> None:
+    def _send(self, raw: bytes) -> bool:
+        """Send behind what waits; return whether nothing waits any more."""
+        self._unsent += raw
         with contextlib.suppress(OSError):
             if self._client is not None:
-                self._client.send(raw)
+                del self._unsent[: self._client.send(self._unsent)]
+        return not self._unsent
 
     def read(self) -> bytes:
         """Return what the host has sent."""
@@ -161,9 +166,14 @@ class Rfc2217Port:
         self._data.clear()
         return data
 
-    def write(self, data: bytes) -> None:
-        """Hand bytes to the host; what it has no room for is lost, as in an adapter."""
+    def write(self, data: bytes) -> int:
+        """Hand bytes to the host; return how many it had room for."""
+        if self._client is None:
+            return len(data)
+        if not self._send(b""):
+            return 0
         self._send(escape(data))
+        return len(data)
 
     def format(self) -> Format:
         """Return how the host has set its end."""

@@ -23,6 +23,7 @@ class Settings:
         serial: Makes what is unique in a chip: another number, another chip; made
             of the board's name where it is 0.
         paced: Bytes take their time on the line.
+        most_baud: Rate above which the cable damages every byte; 0 for none.
         flash_time: Factor on the times that its flash takes; 0 for none.
     """
 
@@ -30,6 +31,7 @@ class Settings:
     line: str = "rfc2217"
     serial: int = 0
     paced: bool = True
+    most_baud: int = 0
     flash_time: float = 1.0
 
     def changed(self, values: Mapping[str, object]) -> Settings:

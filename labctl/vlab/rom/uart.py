@@ -30,13 +30,15 @@ class Uart:
 
     Args:
         host: Returns how the other end is set at this moment.
+        fifo: Bytes that the receiver keeps while the program is busy.
 
     Attributes:
         format: How the chip is set; with baud 0 it takes any (it measures the first byte).
     """
 
-    def __init__(self, host: Callable[[], Format]) -> None:
+    def __init__(self, host: Callable[[], Format], *, fifo: int) -> None:
         self.host = host
+        self.fifo = fifo
         self.format = Format()
 
     def measure(self, *, most: int) -> None:

@@ -1,4 +1,4 @@
-"""The simulated ROMs proved by clients that others wrote: stm32flash, stm32loader.
+"""The simulated ROMs proved by clients that others wrote: stm32flash, stm32loader, esptool.
 
 stm32flash talks over a pseudo-terminal, which has no parity, so it is told 8N1; stm32loader talks
 over RFC 2217, with parity and with DTR and RTS wired to the chip's pins.
@@ -11,10 +11,12 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from labctl.vlab.rom.esp32 import image as esp_image
 from labctl.vlab.rom.testing import Running, running
 
 _DEADLINE_S = 120.0
@@ -134,3 +136,97 @@ def test_stm32loader_is_refused_without_parity() -> None:
     with running(_FAST) as board:
         board.ask("cont")
         assert "NACK" in stm32loader(board, "-P", "none", "-f", "F4", fails=True)
+
+
+# -- ESP32 ------------------------------------------------------------------------------------
+
+
+def esptool(board: Running, *arguments: str, fails: bool = False) -> str:
+    before = ["--before", "no-reset", "--after", "no-reset"] if board.url.startswith("/") else []
+    return run(
+        sys.executable, "-m", "esptool", "--chip", "esp32", "--port", board.url, *before,
+        *arguments, fails=fails,
+    )  # fmt: skip
+
+
+with_esptool = pytest.mark.skipif(
+    importlib.util.find_spec("esptool") is None, reason="needs esptool (pip install esptool)"
+)
+
+
+@pytest.fixture
+def esp32() -> Iterator[Running]:
+    with running({"chip": "esp32", "line": "pty", **_FAST}) as board:
+        board.ask("x-pins", io0=False)
+        board.ask("cont")
+        yield board
+
+
+def firmware(path: Path, size: int) -> bytes:
+    data = esp_image([(0x400D0020, random.Random(1).randbytes(size)), (0x3FFB0000, bytes(4000))])
+    path.write_bytes(data)
+    return data
+
+
+@with_esptool
+def test_esptool_knows_the_chip_and_its_flash(esp32: Running) -> None:
+    said = esptool(esp32, "flash-id")
+    assert "ESP32-D0WD-V3 (revision v3.0)" in said
+    assert "Crystal frequency:  40MHz" in said
+    assert "MAC:                24:0a:c4:" in said
+    assert "Detected flash size: 4MB" in said
+    assert "Stub flasher running." in said
+
+
+@with_esptool
+def test_esptool_takes_the_images_of_our_tests_for_good_ones(tmp_path: Path) -> None:
+    firmware(tmp_path / "image", 1000)
+    said = run(sys.executable, "-m", "esptool", "image-info", str(tmp_path / "image"))
+    assert "ESP32" in said
+    assert "(valid)" in said
+
+
+@with_esptool
+@pytest.mark.parametrize("stub", [True, False])
+def test_esptool_writes_verifies_and_reads(esp32: Running, tmp_path: Path, stub: bool) -> None:
+    size = 50_000 if stub else 12_000
+    data = firmware(tmp_path / "image", size)
+    rest = ["--baud", "460800"] if stub else ["--no-stub"]
+    before = esp32.flash()
+    said = esptool(esp32, *rest, "write-flash", "0x10000", str(tmp_path / "image"))
+    assert "Hash of data verified." in said
+    after = esp32.flash()
+    assert after[0x10000:][: len(data)] == data
+    assert after[:0x10000] == before[:0x10000]
+    esp32.ask("system_reset")
+    said = esptool(esp32, *rest, "verify-flash", "0x10000", str(tmp_path / "image"))
+    assert "Verification successful" in said
+    if stub:
+        esp32.ask("system_reset")
+        back = tmp_path / "back"
+        esptool(esp32, *rest, "read-flash", "0x10000", str(len(data)), str(back))
+        assert back.read_bytes() == data
+        esp32.ask("system_reset")
+        esptool(esp32, "erase-region", "0x10000", "0x4000")
+        assert esp32.flash()[0x10000:0x14001] == b"\xff" * 0x4000 + data[0x4000:0x4001]
+        esp32.ask("system_reset")
+        esptool(esp32, "erase-flash")
+        assert set(esp32.flash()) == {0xFF}
+
+
+@with_esptool
+def test_esptool_repairs_a_damaged_block(esp32: Running, tmp_path: Path) -> None:
+    data = firmware(tmp_path / "image", 20_000)
+    esp32.ask("x-fault", kind="flip", way="in", after=16_000)
+    esptool(esp32, "write-flash", "0x10000", str(tmp_path / "image"))
+    assert esp32.flash()[0x10000:][: len(data)] == data
+
+
+@with_esptool
+def test_esptool_resets_it_by_the_signals() -> None:
+    """Over RFC 2217; pyserial negotiates the port anew at every step, which takes its time."""
+    with running({"chip": "esp32", **_FAST}) as board:
+        board.ask("cont")
+        assert "Chip type:          ESP32" in esptool(board, "--no-stub", "read-mac")
+        assert not board.ask("x-state")["in_rom"]
+        assert board.ask("x-state")["boots"] > 2
