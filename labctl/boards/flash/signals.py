@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from labctl.boards.model import SignalStep
@@ -12,13 +12,12 @@ if TYPE_CHECKING:
     from labctl.boards.bench import Bench
 
 
-def pulse(bench: Bench, *, loader: bool, pause: Callable[[float], None] = time.sleep) -> bool:
+def pulse(bench: Bench, *, loader: bool) -> bool:
     """Reset the board of ``bench`` by its adapter's signals; return whether its model says how.
 
     Args:
         bench: The board; its line is leased.
         loader: So that its ROM waits for a program, in place of starting its own.
-        pause: Waits so many seconds: how long an output has to stay as it is.
 
     Raises:
         UnsupportedError: Its line has no such signals.
@@ -27,5 +26,5 @@ def pulse(bench: Bench, *, loader: bool, pause: Callable[[float], None] = time.s
     for step in steps:
         bench.line.set_signals(dtr=step.dtr, rts=step.rts)
         if step.seconds:
-            pause(step.seconds)
+            time.sleep(step.seconds)  # how long an output has to stay as it is
     return bool(steps)

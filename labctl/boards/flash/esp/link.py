@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from labctl.boards.flash.esp.port import LinePort
@@ -40,8 +41,9 @@ def failures() -> Iterator[None]:
         raise LinkError(clean_line(str(error).partition("\n")[0])) from error
 
 
+@cache
 def silence() -> None:
-    """Let esptool say nothing on the terminal: what matters is raised."""
+    """Let esptool say nothing on the terminal: what matters is raised. Its logger is set once."""
     from esptool.logger import TemplateLogger, log  # noqa: PLC0415 - slow, and an extra
 
     class Silent(TemplateLogger):  # type: ignore[misc] # esptool has no types
