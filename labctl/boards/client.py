@@ -23,8 +23,7 @@ from labctl.boards.owner.place import OwnerConfig, Place
 from labctl.boards.owner.protocol import LeaseLostError, LineBuffer, Message
 from labctl.errors import LabctlError
 from labctl.transport.lines.base import LineGoneError
-from labctl.transport.lines.settings import LineSettings
-from labctl.transport.lines.settings import Parity
+from labctl.transport.lines.settings import LineSettings, Parity
 
 _ANSWER_S = 30.0
 _TTL_S = 30.0

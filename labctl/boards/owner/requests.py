@@ -141,9 +141,8 @@ class Requests:
 
     def lease_ended(self, lease: Lease, why: str, *, by: str) -> None:
         """Journal the end of a lease and tell who had it."""
-        self.restore_rate()
+        self.restore_settings()
         self._owner.note("released", lease=lease.number, why=why, by=by)
-        self._owner.restore_settings()
         connection = self._owner.connections.get(lease.connection)
         if connection:
             self._owner.say(connection, {"event": "lost", "by": by, "why": why})
@@ -151,9 +150,8 @@ class Requests:
     def _op_release(self, connection: Connection, request: Message) -> None:
         ended = self._owner.ledger.release(connection.number)
         if ended:
-            self.restore_rate()
+            self.restore_settings()
             self._owner.note("released", lease=ended.number, why="given back")
-            self._owner.restore_settings()
         self._owner.answer(connection, request)
 
     def _op_force(self, connection: Connection, request: Message) -> None:
@@ -199,7 +197,6 @@ class Requests:
         rate = int(request["rate"])
         self._must_be_open().set_baud(rate)
         self._owner.off_rate = rate != self._owner.config.settings.baud
-        self._owner.altered = True
         self._owner.note("baud", rate=rate)
         self._owner.answer(connection, request)
         self._owner.read_line()
@@ -216,11 +213,30 @@ class Requests:
             self._owner.note("baud", rate=rate, failed=error.cause)
         else:
             self._owner.note("baud", rate=rate, why="the lease has ended")
+
+    def restore_parity(self) -> None:
+        """Set the line to its own parity again; see `restore_rate`."""
+        if not self._owner.off_parity or self._owner.line is None:
+            return
+        self._owner.off_parity = False
+        parity = self._owner.config.settings.parity
+        try:
+            self._owner.line.set_parity(parity)
+        except LabctlError as error:
+            self._owner.note("parity", parity=parity, failed=error.cause)
+        else:
+            self._owner.note("parity", parity=parity, why="the lease has ended")
+
+    def restore_settings(self) -> None:
+        """Set the line as it is configured, whatever became of who changed it."""
+        self.restore_rate()
+        self.restore_parity()
+
     def _op_parity(self, connection: Connection, request: Message) -> None:
         self._must_hold(connection)
         parity = request["parity"]
         self._must_be_open().set_parity(parity)
-        self._owner.altered = True
+        self._owner.off_parity = parity != self._owner.config.settings.parity
         self._owner.note("parity", parity=parity)
         self._owner.answer(connection, request)
         self._owner.read_line()

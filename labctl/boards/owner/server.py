@@ -75,7 +75,7 @@ class Owner:
         self.waiters: deque[Waiter] = deque()
         self.alert_until = 0.0
         # Somebody who has the lease set another rate than the line's own.
-        self.off_rate = False
+        self.off_rate = self.off_parity = False
         self._collect_until = 0.0
         self.reading = False
         self._writing = False
@@ -87,7 +87,6 @@ class Owner:
         self._wake_read.setblocking(False)
         self._done: deque[Callable[[], None]] = deque()
         self.working = False
-        self.altered = False  # rate or parity are not those of the configuration
         self._home = _identity(place)
 
     # -- the loop ----------------------------------------------------------------------------
@@ -240,9 +239,8 @@ class Owner:
 
     def _opened(self, line: Line) -> None:
         self.line = line
-        self.altered = False
         self.gone = None
-        self.off_rate = False
+        self.off_rate = self.off_parity = False
         self.since = time.time()
         self._failures = 0
         self.listen_to_line(True)
@@ -302,20 +300,6 @@ class Owner:
         if self.line is not None and wanted != self._writing:
             self._writing = wanted
             self._update_line_events()
-
-    def restore_settings(self) -> None:
-        """Set the line as it is configured, after somebody who had it set it otherwise."""
-        if not self.altered or self.line is None:
-            return
-        self.altered = False
-        settings = self.config.settings
-        try:
-            self.line.set_baud(settings.baud)
-            self.line.set_parity(settings.parity)
-        except LabctlError as error:
-            self.note("settings", cause=error.cause)
-            return
-        self.note("settings", set=settings.describe())
 
     # -- work that blocks --------------------------------------------------------------------
 
@@ -386,9 +370,8 @@ class Owner:
         self.writes = deque(one for one in self.writes if one.connection is not connection)
         ended = self.ledger.release(connection.number)
         if ended:
-            self._requests.restore_rate()
+            self._requests.restore_settings()
             self.note("released", lease=ended.number, why="its holder has gone")
-            self.restore_settings()
 
     def say(self, connection: Connection, message: Message) -> None:
         """Send a client a message; one that does not take it is dropped."""

@@ -192,8 +192,12 @@ def test_rate_and_parity_are_as_before_when_a_lease_ends(
         client.acquire("look", wait_s=10.0)
         assert rate() == termios.B115200
         client.release()
-    set_again = [one for one in read_journal(client.place.events) if one["event"] == "settings"]
-    assert [one["set"] for one in set_again] == ["115200 8N1"] * 2
+    ended = [
+        one["event"]
+        for one in read_journal(client.place.events)
+        if one.get("why") == "the lease has ended"
+    ]
+    assert ended == ["baud", "parity"] * 2
 
 
 def test_a_holder_that_hangs_loses_its_lease(client: LineClient) -> None:
