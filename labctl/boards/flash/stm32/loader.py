@@ -100,11 +100,11 @@ class Loader:
         if answer != ACK:
             raise LinkError(f"the chip answered {answer:#04x}")
 
-    def _drain(self) -> None:
-        """Throw away what is still on its way."""
+    def _drain(self, quiet_s: float = _QUIET_S) -> None:
+        """Throw away what is still on its way, until nothing came for ``quiet_s`` seconds."""
         self._left = b""
         for _ in range(4 * BLOCK):
-            if not self._wire.read(_QUIET_S):
+            if not self._wire.read(quiet_s):
                 return
 
     def _command(self, code: int) -> None:
@@ -119,7 +119,8 @@ class Loader:
         Raises:
             LinkError: It does not answer, or what it says is not understood at this rate.
         """
-        self._drain()
+        # Shortly: what its program said last is no ACK, and whoever calls tries again.
+        self._drain(_RESYNC_S / 5)
         # Twice: a chip that has measured already takes the first for half a command.
         for _ in range(2):
             self._wire.write(bytes([SYNC]))
