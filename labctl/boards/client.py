@@ -13,11 +13,13 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from labctl.boards.owner import protocol, start
+from labctl.boards.owner.conversation import Exchange
 from labctl.boards.owner.log import LogReader
 from labctl.boards.owner.place import OwnerConfig, Place
 from labctl.boards.owner.protocol import LeaseLostError, LineBuffer, Message
@@ -351,6 +353,31 @@ class LineClient:
             except LeaseLostError as error:
                 lost, self._lost = self._lost, None
                 raise lost or error from None
+
+    def converse(self, exchanges: Sequence[Exchange]) -> tuple[int, bytes]:
+        """Let the owner conduct several exchanges, without a pause between them.
+
+        Returns:
+            How many went as they should, and all that the line said meanwhile.
+
+        Raises:
+            LineGoneError: The line is not there.
+            LeaseLostError: Somebody took the line from us, or it was never leased to us.
+        """
+        timeout_s = sum(one.timeout for one in exchanges) + _ANSWER_S
+        answer = self.request(
+            "converse", timeout_s=timeout_s, exchanges=[one.to_message() for one in exchanges]
+        )
+        self._read_until(int(answer["begin"]))
+        return int(answer["done"]), self._read_until(int(answer["offset"]))
+
+    def _read_until(self, offset: int) -> bytes:
+        parts = []
+        while self.offset < offset:
+            parts.append(self.read(_ANSWER_S))
+            if not parts[-1]:
+                raise self._owner_gone(TimeoutError("it does not send what it recorded"))
+        return b"".join(parts)
 
     def send_break(self, seconds: float) -> None:
         """Hold the break condition for ``seconds``.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from labctl.boards.owner import protocol
 from labctl.boards.owner.connections import Connection, Follower
+from labctl.boards.owner.conversation import Conversation
 from labctl.boards.owner.leases import Holder, Lease
 from labctl.boards.owner.pending import Waiter, Write
 from labctl.boards.owner.protocol import LeaseLostError, Message
@@ -19,8 +20,6 @@ from labctl.transport.lines.settings import LineSettings
 if TYPE_CHECKING:
     from labctl.boards.owner.server import Owner
 
-# After a write the line is read without delay for so long: somebody waits for the answer.
-_ALERT_S = 1.0
 _MOST_TTL_S = 3600.0
 _MOST_BREAK_S = 2.0
 
@@ -141,6 +140,9 @@ class Requests:
 
     def lease_ended(self, lease: Lease, why: str, *, by: str) -> None:
         """Journal the end of a lease and tell who had it."""
+        self._owner.end_conversation(
+            LeaseLostError("the line was taken from you", thing=self._owner.config.board)
+        )
         self.restore_settings()
         self._owner.note("released", lease=lease.number, why=why, by=by)
         connection = self._owner.connections.get(lease.connection)
@@ -183,14 +185,18 @@ class Requests:
     def _op_write(self, connection: Connection, request: Message) -> None:
         self._must_hold(connection)
         self._must_be_open()
-        now = time.monotonic()
-        self._owner.ledger.beat(connection.number, now, wrote=True)
-        self._owner.alert_until = now + _ALERT_S
-        if not self._owner.reading:
-            self._owner.listen_to_line(True)
+        self._owner.be_alert(connection, time.monotonic())
         data = protocol.unpack(request["data"])
         self._owner.writes.append(Write(connection, request, data))
         self._owner.write_some()
+
+    def _op_converse(self, connection: Connection, request: Message) -> None:
+        self._must_hold(connection)
+        self._must_be_open()
+        if self._owner.conversation is not None:
+            raise BusyError("another conversation is not over", thing=self._owner.config.board)
+        self._owner.conversation = Conversation(self._owner, connection, request)
+        self._owner.conversation.begin()
 
     def _op_baud(self, connection: Connection, request: Message) -> None:
         self._must_hold(connection)

@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from labctl.boards.owner import protocol
 from labctl.boards.owner.connections import Connection
+from labctl.boards.owner.conversation import Conversation
 from labctl.boards.owner.journal import Journal
 from labctl.boards.owner.leases import Ledger
 from labctl.boards.owner.log import LogReader, LogWriter
@@ -40,6 +41,8 @@ _COLLECT_BELOW = 2048
 _REOPEN_S = (0.1, 0.2, 0.5, 1.0)
 _CHECK_S = 1.0
 _RETRY_WRITE_S = 0.005
+# After a write the line is read without delay for so long: somebody waits for the answer.
+_ALERT_S = 1.0
 
 
 class Owner:
@@ -73,6 +76,7 @@ class Owner:
         self._failures = 0
         self.writes: deque[Write] = deque()
         self.waiters: deque[Waiter] = deque()
+        self.conversation: Conversation | None = None
         self.alert_until = 0.0
         # Somebody who has the lease set another rate than the line's own.
         self.off_rate = self.off_parity = False
@@ -120,6 +124,8 @@ class Owner:
         if self.writes and self.line is not None:
             due.append(now + _RETRY_WRITE_S)
         due += [waiter.until for waiter in self.waiters]
+        if self.conversation is not None:
+            due.append(self.conversation.deadline)
         return max(0.0, min(due) - now)
 
     def _tick(self, now: float) -> None:
@@ -129,6 +135,8 @@ class Owner:
             self.start_work(self._open)
         if self.writes:
             self.write_some()
+        if self.conversation is not None:
+            self.conversation.tick(now)
         if now >= self._check_at:
             self._check_at = now + _CHECK_S
             self._check(now)
@@ -193,6 +201,8 @@ class Owner:
         if parts:
             self._record(b"".join(parts))
             self._pump_all()
+            if self.conversation is not None:
+                self.conversation.feed(b"".join(parts))
         if gone:
             self._lost(gone)
             return
@@ -277,6 +287,7 @@ class Owner:
         self.note("gone", cause=error.cause)
         self._tell({"event": "gone", "offset": self.log.end, "cause": error.cause,
                     "action": error.action})  # fmt: skip
+        self.end_conversation(error)
         while self.writes:
             write = self.writes.popleft()
             self.fail(write.connection, write.request, error)
@@ -295,11 +306,26 @@ class Owner:
             if write.rest:
                 break
             self.writes.popleft()
-            self.answer(write.connection, write.request)
+            if not write.quiet:
+                self.answer(write.connection, write.request)
         wanted = bool(self.writes)
         if self.line is not None and wanted != self._writing:
             self._writing = wanted
             self._update_line_events()
+
+    def be_alert(self, connection: Connection, now: float) -> None:
+        """Note that ``connection`` writes, and read the line without delay: it waits."""
+        self.ledger.beat(connection.number, now, wrote=True)
+        self.alert_until = now + _ALERT_S
+        if not self.reading:
+            self.listen_to_line(True)
+
+    def end_conversation(self, error: LabctlError) -> None:
+        """End the conversation, if there is one, with ``error``."""
+        if self.conversation is not None:
+            conversation, self.conversation = self.conversation, None
+            self.writes = deque(one for one in self.writes if not one.quiet)
+            self.fail(conversation.connection, conversation.request, error)
 
     # -- work that blocks --------------------------------------------------------------------
 
@@ -368,6 +394,8 @@ class Owner:
         connection.close()
         self.waiters = deque(one for one in self.waiters if one.connection is not connection)
         self.writes = deque(one for one in self.writes if one.connection is not connection)
+        if self.conversation is not None and self.conversation.connection is connection:
+            self.conversation = None
         ended = self.ledger.release(connection.number)
         if ended:
             self._requests.restore_settings()

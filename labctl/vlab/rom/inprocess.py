@@ -6,8 +6,9 @@ signals); time passes only in `Line.read`, as much as the bytes on the wire and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from labctl.transport.lines.base import LineGoneError
 from labctl.vlab.rom.board import Board
@@ -15,6 +16,22 @@ from labctl.vlab.rom.chip import load_chip
 from labctl.vlab.rom.families import WIRINGS, make_chip
 from labctl.vlab.rom.settings import Settings
 from labctl.vlab.rom.uart import Format
+
+
+class _Exchange(Protocol):
+    """See `labctl.boards.owner.conversation.Exchange`, which this room does not know."""
+
+    @property
+    def data(self) -> bytes: ...
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def begins(self) -> bytes: ...
+
+    @property
+    def timeout(self) -> float: ...
 
 
 class _Port:
@@ -113,6 +130,21 @@ class Line:
                 self.now = deadline
                 return b""
             self.now = due
+
+    def converse(self, exchanges: Sequence[_Exchange]) -> tuple[int, bytes]:
+        """Conduct exchanges, as the owner of a line does."""
+        said = b""
+        for number, exchange in enumerate(exchanges):
+            self.write(exchange.data)
+            answer = b""
+            while len(answer) < exchange.count:
+                piece = self.read(exchange.timeout)
+                answer, said = answer + piece, said + piece
+                if not piece or not answer.startswith(exchange.begins[: len(answer)]):
+                    return number, said
+            if len(answer) > exchange.count:
+                return number, said
+        return len(exchanges), said
 
     def idle(self, seconds: float) -> None:
         """Let time pass; what arrives meanwhile waits."""

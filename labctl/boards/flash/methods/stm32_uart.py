@@ -9,7 +9,7 @@ and does not run half a program.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from labctl.boards.flash.image import ERASED, Image, Segment
@@ -47,6 +47,8 @@ _WRITE_EXTRA, _READ_EXTRA = 12, 12
 # A sector of 128 KiB takes 1 s, pages of 1 KiB 30 ms each (data sheets, typical).
 _ERASE_S_PER_BYTE, _ERASE_S = 7e-6, 0.03
 _TRIES = 5
+# Blocks that are written or read without asking in between.
+_BATCH = 8
 _SECTOR_TRIES = 4
 
 
@@ -210,12 +212,17 @@ class Stm32Uart(Method):
         """Write the blocks of an erased sector; begin it anew if one of them came out wrong."""
         begun = progress.done
         for _ in range(_SECTOR_TRIES):
-            done = begun
-            for block in blocks:
-                if set(block.data) != {ERASED} and not self._write_block(block):
-                    break
-                done += len(block.data)
+            done, rest = begun, list(blocks)
+            while rest:
+                count = self._write_batch(rest[:_BATCH])
+                # One that did not go well is looked at on its own.
+                if count < len(rest[:_BATCH]):
+                    if not self._write_block(rest[count], unsure=True):
+                        break
+                    count += 1
+                done += sum(len(one.data) for one in rest[:count])
                 progress.reach(done)
+                del rest[:count]
             else:
                 return
             self._erase(number, size)
@@ -224,10 +231,26 @@ class Stm32Uart(Method):
             action="look whether it is write-protected, and at the line",
         )  # fmt: skip
 
-    def _write_block(self, block: Segment) -> bool:
-        """Write one block; return False if the sector must be erased again."""
+    def _write_batch(self, blocks: Sequence[Segment]) -> int:
+        """Write blocks in a row; return how many went well. What is erased needs no writing."""
+        needed = [one for one in blocks if set(one.data) != {ERASED}]
+        if not needed:
+            return len(blocks)
+        done = self.link.loader.write_many([(one.address, one.data) for one in needed])
+        return len(blocks) if done == len(needed) else blocks.index(needed[done])
+
+    def _write_block(self, block: Segment, *, unsure: bool) -> bool:
+        """Write one block; return False if the sector must be erased again.
+
+        Args:
+            block: What is to be written.
+            unsure: It was tried, and it is not known what came of it.
+        """
         for _ in range(_TRIES):
             try:
+                if unsure:
+                    unsure = False
+                    raise LinkError("a block was not answered as it should be")
                 self.link.loader.write(block.address, block.data)
             except LinkError as error:
                 self.link.repair(error)
@@ -247,16 +270,29 @@ class Stm32Uart(Method):
 
         return self.link.retry(read)
 
+    def _read_all(self, blocks: Sequence[Segment]) -> Iterator[tuple[Segment, bytes]]:
+        """Yield each block with what the chip has there."""
+        rest = list(blocks)
+        while rest:
+            batch = rest[:_BATCH]
+            found = self.link.loader.read_many([(one.address, len(one.data)) for one in batch])
+            yield from zip(batch[: len(found)], found, strict=True)
+            if len(found) < len(batch):
+                self.link.repair(LinkError("a block was not answered as it should be"))
+                yield batch[len(found)], self._read(batch[len(found)])
+                found.append(b"")
+            del rest[: len(found)]
+
     def verify(self, segments: Sequence[Segment], progress: Progress) -> Comparison:
         """Read all of it back."""
         blocks = list(_blocks(segments))
         progress.begin("verify", sum(len(one.data) for one in blocks))
         done, found = 0, []
-        for block in blocks:
-            data = self._read(block)
+        for block, first in self._read_all(blocks):
+            data = first
             # What comes back has no checksum: a difference is believed when it comes again.
-            if data != block.data and (data := self._read(block)) != block.data:
-                data = self._read(block)
+            if data != block.data and (again := self._read(block)) != data:
+                data = again if again == block.data else self._read(block)
             found.append(data)
             if data != block.data:
                 raise VerifyError(

@@ -9,9 +9,12 @@ Sources: AN3155 (commands, ACK, NACK, checksums), AN2606 (which chip has which).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 from operator import xor
 from typing import Protocol
+
+from labctl.boards.owner.conversation import Exchange
 
 SYNC, ACK, NACK = 0x7F, 0x79, 0x1F
 BLOCK = 256
@@ -52,6 +55,9 @@ class Wire(Protocol):
 
     def read(self, timeout: float) -> bytes:
         """Return bytes as soon as there are some, nothing after ``timeout`` seconds."""
+
+    def converse(self, exchanges: Sequence[Exchange]) -> tuple[int, bytes]:
+        """Conduct exchanges; return how many went as they should, and what was said."""
 
 
 class Loader:
@@ -221,6 +227,57 @@ class Loader:
         self._wire.write(_checked(bytes([len(data) - 1]) + data))
         self._ack(_ANSWER_S + _PROGRAM_S + (len(data) + 2) * self._byte_s)
 
+    def read_many(self, places: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return what is at ``places`` (address and size), until one of them fails; see `read`."""
+        exchanges: list[Exchange] = []
+        ends = []
+        for address, size in places:
+            ask = _ask(_READ, address), _count(size - 1)
+            if self.joined and size == BLOCK:
+                parts = [b"".join((*ask[0], ask[1]))]
+            else:
+                parts = [*ask[0], ask[1]]
+            exchanges += self._exchanges(parts, acks=3, size=size)
+            ends.append(len(exchanges))
+        done, said = self._wire.converse(exchanges)
+        found, at = [], 0
+        for end, (_, size) in zip(ends, places, strict=True):
+            if end > done:
+                break
+            found.append(said[at + 3 : at + 3 + size])
+            at += 3 + size
+        return found
+
+    def write_many(self, blocks: Sequence[tuple[int, bytes]]) -> int:
+        """Write ``blocks`` (address and bytes) until one fails; return how many went well.
+
+        Of the one after those it is not known whether it was written; see `write`.
+        """
+        exchanges: list[Exchange] = []
+        ends = []
+        for address, data in blocks:
+            padded = data + b"\xff" * (-len(data) % 4)
+            ask = _ask(_WRITE, address)
+            parts = [b"".join(ask)] if self.joined else list(ask)
+            exchanges += self._exchanges(parts, acks=2, size=0)
+            whole = _checked(bytes([len(padded) - 1]) + padded)
+            timeout = _ANSWER_S + _PROGRAM_S + len(whole) * self._byte_s
+            exchanges.append(Exchange(whole, 1, bytes([ACK]), timeout))
+            ends.append(len(exchanges))
+        done, _ = self._wire.converse(exchanges)
+        return sum(end <= done for end in ends)
+
+    def _exchanges(self, parts: Sequence[bytes], *, acks: int, size: int) -> list[Exchange]:
+        """Return one exchange for each part; the last one is answered with ``size`` bytes too."""
+        found = []
+        for number, part in enumerate(parts):
+            last = number == len(parts) - 1
+            ack = bytes([ACK]) * (acks if len(parts) == 1 else 1)
+            count = len(ack) + (size if last else 0)
+            timeout = _ANSWER_S + (len(part) + count) * self._byte_s
+            found.append(Exchange(part, count, ack, timeout))
+        return found
+
     def erase(self, sector: int, size: int) -> None:
         """Erase one sector or page of ``size`` bytes.
 
@@ -247,6 +304,10 @@ class Loader:
 
 def _checked(data: bytes) -> bytes:
     return data + bytes([reduce(xor, data, 0)])
+
+
+def _ask(code: int, address: int) -> tuple[bytes, bytes]:
+    return bytes([code, code ^ 0xFF]), _checked(address.to_bytes(4, "big"))
 
 
 def _count(count: int) -> bytes:
