@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from labctl.boards.flash.esp.link import Link, LinkError, failures
@@ -184,7 +185,7 @@ class EspRom(Method):
         pieces = self._changed or list(_pieces(segments))
         runs = _runs(pieces)
         total = sum(len(one.data) for one in pieces)
-        packed = sum(len(zlib.compress(one.data, 9)) for one in runs)
+        packed = sum(len(_packed(one.data)) for one in runs)
         limit = self.link.rate / _BITS_PER_BYTE
         sectors = sum(-(-len(one.data) // _SECTOR) for one in pieces)
         loader = "esptool's stub" if self.config.get("stub", True) else "its ROM"
@@ -217,7 +218,7 @@ class EspRom(Method):
         """Write one stream and look whether it is there."""
         address, size = run.address - self.region.base, len(run.data)
         esp.flash_set_parameters(self.region.size)
-        packed = zlib.compress(run.data, 9)
+        packed = _packed(run.data)
         step = esp.FLASH_WRITE_SIZE
         esp.flash_defl_begin(size, len(packed), address)
         plain, unpacked = zlib.decompressobj(), 0
@@ -278,6 +279,12 @@ def _runs(pieces: Sequence[Segment]) -> list[Segment]:
         else:
             found.append(one)
     return found
+
+
+@lru_cache(maxsize=16)
+def _packed(data: bytes) -> bytes:
+    """Return ``data`` compressed; the plan asks for it, and then the writing."""
+    return zlib.compress(data, 9)
 
 
 def _md5(data: bytes) -> str:
