@@ -66,7 +66,7 @@ class LinuxEntry(_Strict):
 class VirtualFile(_Strict):
     """A model of a board that QEMU emulates."""
 
-    kind: Literal["qemu", "scripted", "avr"] = Field(description="What runs it.")
+    kind: Literal["qemu", "scripted", "rom", "avr"] = Field(description="What runs it.")
     architecture: Package = Field(description="Debian's name of it, for packages.")
     program: Program = Field(description="QEMU's program.")
     program_package: Package = Field(description="Debian 12 package of it.")
@@ -81,11 +81,13 @@ class VirtualFile(_Strict):
     linux: LinuxEntry | None = Field(None, description="The Linux on its disk.")
 
 
-class ScriptedFile(_Strict):
-    """A model of a board that `labctl.vlab.scripted` plays."""
+class ProgramFile(_Strict):
+    """A model of a board that a program of ours plays."""
 
-    kind: Literal["scripted"] = Field(description="What runs it.")
-    settings: dict[str, Any] = Field({}, description="How it behaves; see docs/scripted-board.md.")
+    kind: Literal["scripted", "rom"] = Field(description="What runs it.")
+    settings: dict[str, Any] = Field(
+        {}, description="How it behaves; see docs/scripted-board.md and docs/rom-boards.md."
+    )
 
 
 class LoaderEntry(_Strict):

@@ -13,12 +13,12 @@ from pathlib import Path
 from labctl.errors import UsageError
 from labctl.fileio import locked
 from labctl.inventory.endpoints import BoardEndpoint, publish, withdraw
-from labctl.vlab import board, box, scripted_board
+from labctl.vlab import board, box, rom_board, scripted_board
 from labctl.vlab.avr import board as avr_board
 from labctl.vlab.avr.build import require_parts
 from labctl.vlab.avr.parts import AvrModel
 from labctl.vlab.board_image import ensure_board_image
-from labctl.vlab.board_model import AnyModel, ScriptedModel, VirtualModel
+from labctl.vlab.board_model import AnyModel, RomModel, ScriptedModel, VirtualModel
 from labctl.vlab.outcomes import Outcome, for_each
 from labctl.vlab.programs import require
 from labctl.vlab.state import Machine, MachineRecord
@@ -117,6 +117,8 @@ def _start(machine: Machine, model: AnyModel, image: Image | None) -> MachineRec
         record = scripted_board.start(machine, model)
     elif isinstance(model, AvrModel):
         record = avr_board.start(machine, model)
+    elif isinstance(model, RomModel):
+        record = rom_board.start(machine, model)
     else:
         record = board.start(machine, model, image)
     _publish(machine, record, model)
@@ -124,10 +126,9 @@ def _start(machine: Machine, model: AnyModel, image: Image | None) -> MachineRec
 
 
 def _publish(machine: Machine, record: MachineRecord, model: AnyModel) -> None:
-    kinds: dict[type[AnyModel], str] = {ScriptedModel: "scripted", AvrModel: "avr"}
     endpoint = BoardEndpoint(
         name=machine.name,
-        kind=kinds.get(type(model), "qemu"),
+        kind=model.kind,
         line=record.line,
         monitor=str(machine.qmp),
         folder=str(machine.folder),

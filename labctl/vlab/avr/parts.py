@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 # program or file of this machine -> Debian 12 package
 PROGRAMS = {"gcc": "gcc", "avr-gcc": "gcc-avr", "avr-objcopy": "binutils-avr"}
@@ -48,6 +49,8 @@ class AvrModel:
         loader: Its boot loader.
         reset_on_open: Opening the line resets it.
     """
+
+    kind: ClassVar[str] = "avr"
 
     name: str
     part: str
