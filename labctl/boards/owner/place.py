@@ -90,7 +90,7 @@ class Place:
         self.folder = (base or lines_dir()) / digest
 
     def inode(self) -> tuple[int, int] | None:
-        """Return which folder lies there (device and inode); another one, or none, ends an owner."""
+        """Return which folder lies there: device and inode; None where there is none."""
         try:
             found = self.folder.stat()
         except OSError:
