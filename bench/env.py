@@ -1,7 +1,7 @@
 """Make ``.bench-venv``: the peers of the benchmarks, in environments of their own.
 
-labgrid and pytest-embedded have one each: labgrid brings pyserial-labgrid, a package ``serial`` that
-the other's pyserial would replace.
+labgrid and pytest-embedded have one each: labgrid brings pyserial-labgrid, whose package
+``serial`` the other's pyserial would replace.
 
 Versions are pinned, so that a figure can be compared with one taken earlier. Run by
 ``make bench-env``; a second run finds everything there and does nothing.

@@ -14,9 +14,10 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from labctl.boards.owner import protocol, start
 from labctl.boards.owner.conversation import Exchange
@@ -26,6 +27,9 @@ from labctl.boards.owner.protocol import LeaseLostError, LineBuffer, Message
 from labctl.errors import LabctlError
 from labctl.transport.lines.base import LineGoneError
 from labctl.transport.lines.settings import LineSettings, Parity
+
+if TYPE_CHECKING:
+    from labctl.boards.lending import Lent
 
 _ANSWER_S = 30.0
 _TTL_S = 30.0
@@ -244,6 +248,21 @@ class LineClient:
         former: dict[str, Any] | None = answer["former"]
         return former
 
+    def check(self) -> None:
+        """Look, without waiting, whether the line is still ours and there.
+
+        Raises:
+            LeaseLostError: Somebody took it.
+            LineGoneError: It went away, or its owner did.
+        """
+        self._look_at_events()
+
+    def lend(self, to: str) -> AbstractContextManager[Lent]:
+        """Lend the line to the program ``to``; see `labctl.boards.lending.lend`."""
+        from labctl.boards.lending import lend  # noqa: PLC0415 - the two know each other
+
+        return lend(self, to)
+
     # -- the channel -------------------------------------------------------------------------
 
     def follow(self, offset: int | None = None) -> int:
@@ -368,16 +387,10 @@ class LineClient:
         answer = self.request(
             "converse", timeout_s=timeout_s, exchanges=[one.to_message() for one in exchanges]
         )
-        self._read_until(int(answer["begin"]))
-        return int(answer["done"]), self._read_until(int(answer["offset"]))
-
-    def _read_until(self, offset: int) -> bytes:
-        parts = []
-        while self.offset < offset:
-            parts.append(self.read(_ANSWER_S))
-            if not parts[-1]:
-                raise self._owner_gone(TimeoutError("it does not send what it recorded"))
-        return b"".join(parts)
+        said, old = b"", max(0, int(answer["begin"]) - self.offset)
+        while self.offset < int(answer["offset"]):
+            said += self.read(_ANSWER_S)
+        return int(answer["done"]), said[old:]
 
     def send_break(self, seconds: float) -> None:
         """Hold the break condition for ``seconds``.
@@ -396,11 +409,7 @@ class LineClient:
         self.request("baud", rate=rate)
 
     def set_parity(self, parity: Parity) -> None:
-        """Change the parity of the open line; like the rate, it is as before when the lease ends.
-
-        Raises:
-            UnsupportedError: The format of this kind of line is set elsewhere.
-        """
+        """Change the parity of the open line; see `set_baud`."""
         self.request("parity", parity=parity)
 
     def set_signals(self, *, dtr: bool | None = None, rts: bool | None = None) -> None:

@@ -6,8 +6,8 @@ with the deadline.
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -92,8 +92,9 @@ class Exchange:
         self._profile = profile
         self._limit = limit
         # It begins with a letter, so that it is told from the numbers beside it.
-        self._word = "t" + "".join(secrets.choice(_ALPHABET) for _ in range(3))
+        self._word = "t" + "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in os.urandom(3))
         self._count = 0
+        self._tail = b""
         self._prompt = signs.uboot_prompt if dialect.repeats_on_return else signs.shell_prompt
 
     def marks(self) -> Marks:
@@ -119,7 +120,9 @@ class Exchange:
             sent = sender.send_line(
                 self._channel, line, self._profile, name=self._name, echo_s=echo_s,
                 strict_blanks=number >= wrapping, prompt=self._prompt,
+                asked=self._tail.endswith(sender.CURSOR_ASKED),
             )  # fmt: skip
+            self._tail = b""
             self.sent += sent.bytes_sent
             self.received += len(sent.received)
             came = sent.received
@@ -167,6 +170,7 @@ class Exchange:
         """Read what comes within ``timeout`` seconds."""
         data = self._channel.read(timeout)
         self.received += len(data)
+        self._tail = (self._tail + data)[-8:]
         return data
 
     def press(self, keys: bytes) -> None:

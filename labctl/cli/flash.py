@@ -35,7 +35,9 @@ Exit codes: 0 it is there, 1 it is not, or the image or the board is the wrong o
                 type=click.Path(dir_okay=False, path_type=Path))  # fmt: skip
 @click.option("--to", metavar="PART", help="Where to; the first place of the board's model.")
 @click.option("--method", metavar="M", help="How; the first method that can be used.")
-@click.option("--via", metavar="WAY", help="Way to the board: tftp or ymodem (U-Boot).")
+@click.option(
+    "--via", metavar="WAY", help="Way there: tftp, ymodem (U-Boot); network, ssh, console (Linux)."
+)
 @click.option("--kind", metavar="KIND", help="Take IMAGE for this kind of file, such as raw.")
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would be done, and stop.")
 @click.option("--force", is_flag=True, help="Write it even if it is there already.")

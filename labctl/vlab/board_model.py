@@ -11,6 +11,7 @@ from labctl.errors import UsageError
 from labctl.inventory.diagnostics import Diagnostic, InventoryError, did_you_mean, shown_path
 from labctl.inventory.textfile import read_text
 from labctl.paths import board_dirs
+from labctl.vlab.avr.parts import AvrModel, Loader
 
 if TYPE_CHECKING:
     from labctl.vlab import board_schema
@@ -116,7 +117,7 @@ class RomModel:
     settings: Mapping[str, object] = field(default_factory=dict)
 
 
-AnyModel = VirtualModel | ScriptedModel | RomModel
+AnyModel = VirtualModel | ScriptedModel | RomModel | AvrModel
 
 
 _PROGRAMS: Mapping[str, type[ScriptedModel | RomModel]] = {
@@ -158,15 +159,19 @@ def _from_text(text: str, path: Path) -> AnyModel:
 
     from labctl.inventory.validate import explain, locate  # noqa: PLC0415
     from labctl.inventory.yamlnodes import parse  # noqa: PLC0415
-    from labctl.vlab.board_schema import ProgramFile, VirtualFile  # noqa: PLC0415
+    from labctl.vlab.board_schema import AvrFile, ProgramFile, VirtualFile  # noqa: PLC0415
 
     shown = shown_path(path)
     root, mistakes = parse(text)
     if root is None or mistakes:
         raise InventoryError(shown, mistakes or [Diagnostic(1, 1, "the file is empty")])
     data = root.value()
-    program = isinstance(data, dict) and data.get("kind") in _PROGRAMS
-    shape = ProgramFile if program else VirtualFile
+    kind = str(data.get("kind")) if isinstance(data, dict) else ""
+    shapes: dict[str, type[ProgramFile | AvrFile]] = {
+        **dict.fromkeys(_PROGRAMS, ProgramFile),
+        "avr": AvrFile,
+    }
+    shape = shapes.get(kind, VirtualFile)
     try:
         file = shape.model_validate(data)
     except ValidationError as error:
@@ -174,10 +179,22 @@ def _from_text(text: str, path: Path) -> AnyModel:
         raise InventoryError(shown, [one for one, _ in found]) from None
     if isinstance(file, ProgramFile):
         return _PROGRAMS[file.kind](path.parent.name, file.settings)
+    if isinstance(file, AvrFile):
+        return _avr(path.parent.name, file)
     where = locate(root, ["firmware"], key=True)
     if problem := _contradiction(file):
         raise InventoryError(shown, [Diagnostic(where.line, where.column, problem)])
     return _build(path.parent.name, file)
+
+
+def _avr(name: str, file: board_schema.AvrFile) -> AvrModel:
+    loader = file.loader
+    return AvrModel(
+        name, file.part, file.hz, file.flash_bytes,
+        Loader(loader.source, loader.package, loader.address, loader.size, loader.version_at,
+               loader.defines, tuple(loader.options)),
+        file.reset_on_open,
+    )  # fmt: skip
 
 
 def _contradiction(file: board_schema.VirtualFile) -> str | None:

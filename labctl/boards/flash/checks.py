@@ -35,7 +35,7 @@ def check(image: Image, model: BoardModel, target: Target, segments: Sequence[Se
         RefusedError: It is the wrong one; the message says why.
     """
     check_image(image, model, target)
-    if not any(one.data for one in segments):
+    if not any(one.size for one in segments):
         raise RefusedError(
             "there is nothing in it to write", thing=str(image.path), action="build it again"
         )

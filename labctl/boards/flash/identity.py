@@ -40,9 +40,13 @@ class IdentityBook:
         except (OSError, ValueError, AttributeError):
             return {}
 
-    def remember(self, identity: Identity) -> None:
-        """Note who the board is; nothing happens where that cannot be written."""
-        facts = {name: identity.facts[name] for name in sorted(identity.unique)}
+    def remember(self, identity: Identity, *, new_board: bool = False) -> None:
+        """Note who the board is; nothing happens where that cannot be written.
+
+        What another method learned stays known, unless this is a ``new_board``.
+        """
+        facts = {} if new_board else self.known()
+        facts |= {name: identity.facts[name] for name in sorted(identity.unique)}
         try:
             make_private(self._path.parent)
             write_atomic(self._path, json.dumps(facts, indent=1))

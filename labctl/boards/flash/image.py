@@ -15,10 +15,11 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+from labctl.boards.flash.source import Source, open_source
 from labctl.errors import UsageError
 
 # An image is read into memory: so much is more than any method here carries over a serial line.
-# Larger ones (of disks) are read piece by piece; see `Image.stream`.
+# Larger ones (of disks) are read piece by piece; see `Image.source`.
 LARGEST_IN_MEMORY = 256 << 20
 # What a kind of file is told by. Some of it is far behind: the partition table of an ESP's flash
 # image at 0x8000, the descriptor of an ISO 9660 image at 0x8001.
@@ -39,9 +40,30 @@ class Segment:
     data: bytes = field(repr=False)
 
     @property
+    def size(self) -> int:
+        """How many bytes they are."""
+        return len(self.data)
+
+    @property
     def end(self) -> int:
         """Address after the last byte."""
-        return self.address + len(self.data)
+        return self.address + self.size
+
+
+@dataclass(frozen=True)
+class StreamedSegment(Segment):
+    """What is too large for memory; ``data`` is empty.
+
+    Attributes:
+        source: Where it is read from.
+    """
+
+    source: Source
+
+    @property
+    def size(self) -> int:
+        """How many bytes it covers."""
+        return self.source.size
 
 
 @dataclass(frozen=True)
@@ -60,6 +82,8 @@ class Image:
             does not say.
         entry: Address at which it starts, or None.
         about: What else it says of itself: name, version, compression.
+        source: An image of a disk that can be read piece by piece, or None. Where it is too large
+            for memory there are no segments, and only methods that stream can write it.
     """
 
     path: Path
@@ -70,15 +94,25 @@ class Image:
     chip: str | None = None
     entry: int | None = None
     about: str = ""
+    source: Source | None = None
+
+    @property
+    def streamed(self) -> bool:
+        """Whether it is too large for memory."""
+        return self.source is not None and not self.segments
 
     @property
     def size(self) -> int:
         """Bytes that it holds, without the gaps."""
+        if self.source is not None and not self.segments:
+            return self.source.size
         return sum(len(one.data) for one in self.segments)
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of addresses and bytes, in hexadecimal."""
+        """SHA-256 of addresses and bytes, in hexadecimal; see `Source.fingerprint`."""
+        if self.source is not None and not self.segments:
+            return self.source.fingerprint
         total = hashlib.sha256()
         for one in self.segments:
             if self.placed:
@@ -118,11 +152,15 @@ def read_image(path: Path, *, kind: str | None = None) -> Image:
         size = path.stat().st_size
         if not path.is_file():
             raise UsageError("it is no file", thing=str(path))
+        source = None
+        if kind in (None, "raw"):
+            source = open_source(path, as_is=kind is not None, least=LARGEST_IN_MEMORY)
+        if source is not None:
+            return _disk_image(path, source, kind)
         if size > LARGEST_IN_MEMORY:
             raise UsageError(
-                f"it has {size:,} bytes; images of more than {LARGEST_IN_MEMORY >> 20} MiB are "
-                "written by methods that stream them", thing=str(path),
-                action="use --method linux-block",
+                f"it has {size:,} bytes; of more than {LARGEST_IN_MEMORY >> 20} MiB only images of "
+                "disks can be written", thing=str(path), action="leave '--kind' away",
             )  # fmt: skip
         data = path.read_bytes()
     except OSError as error:
@@ -139,6 +177,18 @@ def parse_image(data: bytes, path: Path, *, kind: str | None = None) -> Image:
         UsageError: It is damaged, or there is no such kind.
     """
     return _module(data, path, kind).read(data, path)  # type: ignore[no-any-return]
+
+
+def _disk_image(path: Path, source: Source, kind: str | None) -> Image:
+    """Return an image that can be streamed; in memory as well where it fits."""
+    segments: tuple[Segment, ...] = ()
+    head = source.read(0, min(HEAD_BYTES, source.size))
+    if kind is None and (found := _module(head, path, None)).KIND == "wrong":
+        found.read(head, path)  # says what it is: an archive, the disk of a virtual machine
+    if source.size <= LARGEST_IN_MEMORY:
+        source.survey("sha256")  # compares it with its block map
+        segments = (Segment(0, source.read(0, source.size)),)
+    return Image(path, "disk", segments, about=source.about, source=source)
 
 
 def _module(data: bytes, path: Path, kind: str | None) -> ModuleType:

@@ -169,7 +169,7 @@ class FlashJob:
             cause = error.cause if isinstance(error, LabctlError) else type(error).__name__
             _note_failure(self._bench, about, cause)
             raise
-        self._book.remember(plan.identity)
+        self._book.remember(plan.identity, new_board=self._new_board)
         line.note(_ENDED, ok=True, seconds=round(self._seconds(), 2), digest=digest.now, **about)
         return Result(True, digest, self._image.size, self._seconds())
 

@@ -160,6 +160,7 @@ class Method(ABC):
         keys: What a model says of it below ``flash:``, besides ``to``, ``method`` and ``note``.
         accepts: Kinds of image that it can carry; empty for any.
         ways: Names of the ways to the board that its key ``via`` takes; empty where it has one.
+        streams: It can carry images that are too large for memory (`Image.streamed`).
         uses_line: It talks over the board's line, so that must be leased.
         rewrite: Write also what is there already.
     """
@@ -168,6 +169,7 @@ class Method(ABC):
     keys: ClassVar[Mapping[str, Key]] = {}
     accepts: ClassVar[frozenset[str]] = frozenset()
     ways: ClassVar[tuple[str, ...]] = ()
+    streams: ClassVar[bool] = False
     uses_line: ClassVar[bool] = True
 
     def __init__(self, bench: Bench, target: Target, say: Say) -> None:

@@ -105,6 +105,8 @@ def _make(bench: Bench, target: Target, image: Image, via: str | None, say: Say)
         target = replace(target, config={**target.config, "via": [via]})
     if found.accepts and image.kind not in found.accepts:
         return f"it takes {_either(sorted(found.accepts))}, not {image.kind}"
+    if image.streamed and not found.streams:
+        return f"it carries what fits into memory, not {image.size:,} bytes"
     made = found(bench, target, say)
     return made.missing() or made
 

@@ -7,6 +7,7 @@ for two changes between processes each time, which on a busy machine is more tha
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,14 @@ from labctl.boards.owner import protocol
 from labctl.boards.owner.connections import Connection
 from labctl.boards.owner.pending import Write
 from labctl.boards.owner.protocol import Message
+from labctl.errors import BusyError, LabctlError
 
 if TYPE_CHECKING:
     from labctl.boards.owner.server import Owner
 
 _MOST_STEPS = 256
+# After a write the line is read without delay for so long: somebody waits for the answer.
+_ALERT_S = 1.0
 _MOST_STEP_S = 60.0
 
 
@@ -90,7 +94,7 @@ class Conversation:
         exchange = self._exchanges[self._done]
         now = time.monotonic()
         self.deadline = now + exchange.timeout
-        self._owner.be_alert(self.connection, now)
+        be_alert(self._owner, self.connection)
         self._owner.writes.append(Write(self.connection, self.request, exchange.data, quiet=True))
         self._owner.write_some()
 
@@ -109,15 +113,68 @@ class Conversation:
             else:
                 self.begin()
 
-    def tick(self, now: float) -> None:
-        """End it if its time is over."""
-        if now >= self.deadline:
-            self.end()
-
     def end(self) -> None:
         """Answer how far it came."""
-        self._owner.conversation = None
+        self._owner.conversations.current = None
         self._owner.answer(
             self.connection, self.request, done=self._done, begin=self._begin,
             offset=self._owner.log.end,
         )  # fmt: skip
+
+
+class Conversations:
+    """The conversation of this moment: a line has one at most.
+
+    Args:
+        owner: Whose line it is.
+    """
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self.current: Conversation | None = None
+
+    def start(self, connection: Connection, request: Message) -> None:
+        """Begin one.
+
+        Raises:
+            BusyError: Another one is not over.
+        """
+        if self.current is not None:
+            raise BusyError("another conversation is not over", thing=self._owner.config.board)
+        self.current = Conversation(self._owner, connection, request)
+        self.current.begin()
+
+    def due(self) -> list[float]:
+        """Return when `tick` has something to do."""
+        return [self.current.deadline] if self.current is not None else []
+
+    def tick(self, now: float) -> None:
+        """End it if its time is over."""
+        if self.current is not None and now >= self.current.deadline:
+            self.current.end()
+
+    def feed(self, data: bytes) -> None:
+        """Take what the line said."""
+        if self.current is not None:
+            self.current.feed(data)
+
+    def drop(self, connection: Connection) -> None:
+        """Forget that of ``connection``, which has gone."""
+        if self.current is not None and self.current.connection is connection:
+            self.current = None
+
+    def end(self, error: LabctlError) -> None:
+        """End it with ``error``."""
+        if self.current is not None:
+            conversation, self.current = self.current, None
+            self._owner.writes = deque(one for one in self._owner.writes if not one.quiet)
+            self._owner.fail(conversation.connection, conversation.request, error)
+
+
+def be_alert(owner: Owner, connection: Connection) -> None:
+    """Note that ``connection`` writes, and read the line without delay: it waits."""
+    now = time.monotonic()
+    owner.ledger.beat(connection.number, now, wrote=True)
+    owner.alert_until = now + _ALERT_S
+    if not owner.reading:
+        owner.listen_to_line(True)

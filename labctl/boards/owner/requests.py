@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from labctl.boards.owner import protocol
 from labctl.boards.owner.connections import Connection, Follower
-from labctl.boards.owner.conversation import Conversation
+from labctl.boards.owner.conversation import be_alert
 from labctl.boards.owner.leases import Holder, Lease
 from labctl.boards.owner.pending import Waiter, Write
 from labctl.boards.owner.protocol import LeaseLostError, Message
@@ -140,11 +140,12 @@ class Requests:
 
     def lease_ended(self, lease: Lease, why: str, *, by: str) -> None:
         """Journal the end of a lease and tell who had it."""
-        self._owner.end_conversation(
+        self._owner.conversations.end(
             LeaseLostError("the line was taken from you", thing=self._owner.config.board)
         )
         self.restore_settings()
         self._owner.note("released", lease=lease.number, why=why, by=by)
+        self._owner.loans.end(why, lease.connection)
         connection = self._owner.connections.get(lease.connection)
         if connection:
             self._owner.say(connection, {"event": "lost", "by": by, "why": why})
@@ -154,6 +155,7 @@ class Requests:
         if ended:
             self.restore_settings()
             self._owner.note("released", lease=ended.number, why="given back")
+            self._owner.loans.end("given back", connection.number)
         self._owner.answer(connection, request)
 
     def _op_force(self, connection: Connection, request: Message) -> None:
@@ -185,7 +187,7 @@ class Requests:
     def _op_write(self, connection: Connection, request: Message) -> None:
         self._must_hold(connection)
         self._must_be_open()
-        self._owner.be_alert(connection, time.monotonic())
+        be_alert(self._owner, connection)
         data = protocol.unpack(request["data"])
         self._owner.writes.append(Write(connection, request, data))
         self._owner.write_some()
@@ -193,10 +195,7 @@ class Requests:
     def _op_converse(self, connection: Connection, request: Message) -> None:
         self._must_hold(connection)
         self._must_be_open()
-        if self._owner.conversation is not None:
-            raise BusyError("another conversation is not over", thing=self._owner.config.board)
-        self._owner.conversation = Conversation(self._owner, connection, request)
-        self._owner.conversation.begin()
+        self._owner.conversations.start(connection, request)
 
     def _op_baud(self, connection: Connection, request: Message) -> None:
         self._must_hold(connection)
@@ -276,6 +275,19 @@ class Requests:
 
         self._owner.note("break", seconds=seconds)
         self._owner.start_work(work)
+
+    def _op_lend(self, connection: Connection, request: Message) -> None:
+        self._must_hold(connection)
+        line = self._must_be_open()
+        if self._owner.working:
+            raise BusyError("it is busy with a break", thing=self._owner.config.board)
+        device = line.device
+        if device is not None:
+            self._owner.loans.lend(connection, str(request["to"]), device)
+        self._owner.answer(connection, request, device=device)
+
+    def _op_return(self, connection: Connection, request: Message) -> None:
+        self._owner.loans.give_back(connection, request)
 
     def _must_hold(self, connection: Connection) -> None:
         if not self._owner.ledger.holds(connection.number):

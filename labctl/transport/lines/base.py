@@ -45,6 +45,11 @@ class Line(ABC):
         empty, then poll.
         """
 
+    @property
+    def device(self) -> str | None:
+        """Path of the device file by which another program can open it; None if it has none."""
+        return None
+
     @abstractmethod
     def read(self, limit: int) -> bytes:
         """Return what has arrived, at most about ``limit`` bytes; empty if nothing has.

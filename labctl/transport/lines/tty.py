@@ -81,6 +81,11 @@ class TtyLine(Line):
         """Return the device's descriptor."""
         return self._fd
 
+    @property
+    def device(self) -> str:
+        """Path of the device file, links followed."""
+        return str(self._device)
+
     def read(self, limit: int) -> bytes:
         """Return what has arrived."""
         try:

@@ -27,12 +27,12 @@ _ENTER = re.compile(rb"## Switch baudrate to \d+ bps and press ENTER")
 _ESCAPE = re.compile(rb"## Switch baudrate to \d+ bps and press ESC")
 _TOTAL = re.compile(rb"## Total Size +=")
 # Lines that end in a UART of our own; others (a socket, an emulator) have no rate.
-_WITH_RATE = ("/dev/", "udev:", "rfc2217:", "ssh:")
+_WITH_RATE = ("/", "udev:", "rfc2217:", "ssh:")
 _READY_S = 5.0
 _END_S = 10.0
-# ENTER at the new rate: the first may come while the UART is still being set.
-_ENTERS = 5
-_ENTER_EVERY_S = 0.3
+# ENTER at the new rate, ESC at the old: the first may come while the UART is still being set.
+_PRESSES = 5
+_PRESS_EVERY_S = 0.3
 # One block in so many sent twice is bad luck; more, and a lower rate is faster and safer.
 _RESENT_SHARE = 0.02
 
@@ -121,21 +121,22 @@ class SerialUpload(Upload):
         try:
             report = self._sender.send(data, "image", reached)
             reader.wait(_ESCAPE if moved else _TOTAL, _END_S, already=self._sender.rest())
-        except TransferError:
+        except BaseException:
+            # Also on Ctrl-C: the receiver hears it at the rate that it has now, and no other.
             self.cancel()
             raise
         finally:
             self._sender = None
             if moved:
-                self._back_to_base()
+                self._back_to_base(reader)
         self._settle()
         return report
 
     def _press_enter(self, reader: _Reader, rate: int) -> None:
-        for _ in range(_ENTERS):
+        for _ in range(_PRESSES):
             self._line.write(b"\r")
             with contextlib.suppress(TransferError):
-                reader.wait(_READY, _ENTER_EVERY_S)
+                reader.wait(_READY, _PRESS_EVERY_S)
                 return
         # U-Boot waits for ENTER at a rate that does not carry it: only a reset brings it back.
         self._line.set_baud(self._base)
@@ -143,10 +144,20 @@ class SerialUpload(Upload):
         self.monitor.bench.boot("uboot", force=True)
         raise TransferError(f"it does not answer at {rate} baud", thing=self.monitor.name)
 
-    def _back_to_base(self) -> None:
+    def _back_to_base(self, reader: _Reader) -> None:
+        """Go back to the line's own rate, and press ESC there until the prompt comes."""
+        prompt = self.monitor.bench.signs.uboot_prompt
+        assert prompt is not None
         with contextlib.suppress(LabctlError):
             self._line.set_baud(self._base)
-            self._line.write(b"\x1b")
+            for _ in range(_PRESSES):
+                # The board may still be setting its UART when the first one comes.
+                self._line.write(b"\x1b")
+                with contextlib.suppress(TransferError):
+                    reader.wait(prompt, _PRESS_EVERY_S)
+                    break
+            # An ESC too many would begin an escape sequence.
+            self._line.write(b"\x03")
 
     def _settle(self) -> None:
         """Wait until the shell answers again."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ymodem_receiver import Fault, Receiver, Wire
+from ymodem_wire import Fault, Receiver, Wire
 
 from labctl.boards.flash.ymodem import CancelledError, Sender, TransferError, frame, line_bytes
 

@@ -1,13 +1,14 @@
-"""A YMODEM receiver at the level of bytes, and a line between it and a sender that errs.
+"""The receiving side of YMODEM, at the level of bytes: what ``loady`` of the scripted board is.
 
-The receiver follows the protocol reference's chapter on the receiver: it knows nothing of the
-sender under test. Time is counted, not waited for.
+It follows the reference's chapter on the receiver and shares nothing with the sender in
+`labctl.boards.flash`, which is tested with it.
+
+Source: Chuck Forsberg, "XMODEM/YMODEM Protocol Reference" (1988), section 7.3.
 """
 
 from __future__ import annotations
 
 import binascii
-from collections.abc import Callable
 
 SOH, STX, EOT, ACK, NAK, CAN = 0x01, 0x02, 0x04, 0x06, 0x15, 0x18
 _PATIENCE_S = 10.0
@@ -15,7 +16,15 @@ _IN_BLOCK_S = 1.0
 
 
 class Receiver:
-    """Takes one file."""
+    """Takes one file.
+
+    Attributes:
+        name: Name of the file.
+        size: Its size, as its sender said, bytes; -1 before.
+        data: What has come, the padding of the last block with it.
+        done: Whether the sender has ended.
+        cancelled: Whether one of both gave up.
+    """
 
     def __init__(self) -> None:
         self.name = ""
@@ -29,6 +38,7 @@ class Receiver:
         self._ended = False
 
     def start(self) -> bytes:
+        """Return the first request."""
         return b"C"
 
     @property
@@ -44,6 +54,7 @@ class Receiver:
         return b"C" if self._expected == 0 else bytes([NAK])
 
     def feed(self, data: bytes) -> bytes:
+        """Take bytes and return the answers to them."""
         answer = bytearray()
         for value in data:
             self._block.append(value)
@@ -98,66 +109,5 @@ class Receiver:
 
     @property
     def content(self) -> bytes:
+        """The file."""
         return bytes(self.data[: self.size])
-
-
-Fault = Callable[[int, int], bytes]
-
-
-class Wire:
-    """A channel to a receiver, with faults, and the clock of both.
-
-    Args:
-        receiver: The other end.
-        outward: Changes what is sent: (position, byte) -> bytes.
-        inward: Changes what comes back, likewise.
-    """
-
-    def __init__(
-        self,
-        receiver: Receiver,
-        outward: Fault = lambda at, value: bytes([value]),
-        inward: Fault = lambda at, value: bytes([value]),
-    ) -> None:
-        self.receiver = receiver
-        self.now = 0.0
-        self._outward, self._inward = outward, inward
-        self._sent = self._answered = 0
-        self._waiting = b""
-        self._quiet_since = 0.0
-        self._answer(receiver.start())
-
-    def clock(self) -> float:
-        return self.now
-
-    @property
-    def offset(self) -> int:
-        return self._answered
-
-    def _answer(self, data: bytes) -> None:
-        for value in data:
-            self._waiting += self._inward(self._answered, value)
-            self._answered += 1
-
-    def write(self, data: bytes) -> None:
-        changed = bytearray()
-        for value in data:
-            changed += self._outward(self._sent, value)
-            self._sent += 1
-        self._quiet_since = self.now
-        self._answer(self.receiver.feed(bytes(changed)))
-
-    def read(self, timeout: float) -> bytes:
-        if not self._waiting:
-            due = self._quiet_since + self.receiver.patience
-            if due <= self.now + timeout:
-                self.now = max(self.now, due)
-                self._quiet_since = self.now
-                self._answer(self.receiver.timeout())
-            else:
-                self.now += timeout
-        data, self._waiting = self._waiting, b""
-        return data
-
-    def send_break(self, seconds: float) -> None:
-        raise AssertionError("a transfer needs no break")
