@@ -132,14 +132,11 @@ class Session(ABC):
         """
         self.round_trips += 1
         pieces: list[bytes] = []
-        if self._sudo is None:
-            stream = self.start("exec sh -s")
-        else:
-            stream, early = self._start_sudo(self._sudo, cancelled)
-            if early:
-                pieces.append(early)
-                if on_output:
-                    on_output(early)
+        stream, early = self.start_shell(cancelled=cancelled)
+        if early:
+            pieces.append(early)
+            if on_output:
+                on_output(early)
         end = time.monotonic() + deadline  # a person who types the sudo password has all the time
         try:
             stream.send(script.encode())
@@ -158,6 +155,18 @@ class Session(ABC):
             ) from None
         finally:
             stream.close()
+
+    def start_shell(self, *, cancelled: Callable[[], bool] = lambda: False) -> tuple[Stream, bytes]:
+        """Start ``sh -s`` as root; return it, and output that came ahead of any script's.
+
+        Raises:
+            ScriptCancelledError: ``cancelled`` said so.
+            AuthenticationError: sudo asked for a password that we have not, or refused it.
+            UnreachableError: The connection broke.
+        """
+        if self._sudo is None:
+            return self.start("exec sh -s"), b""
+        return self._start_sudo(self._sudo, cancelled)
 
     def _start_sudo(self, sudo: Sudo, cancelled: Callable[[], bool]) -> tuple[Stream, bytes]:
         """Start a root shell; return it and the output that came behind its first word."""

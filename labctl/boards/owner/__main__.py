@@ -45,7 +45,7 @@ def main(folder: str, ready: str) -> int:
         failed = LabctlError(str(error), thing=place.folder.name)
         report.write(json.dumps({"error": protocol.error_to_message(failed)}) + "\n")
         return 1
-    owner = Owner(place, config, lambda: opener(owner.config.settings), listener)
+    owner = Owner(place, config, lambda: opener(owner.config.settings, same=owner.same), listener)
     owner.adopt(line)
     mine = procs.identify(os.getpid())
     assert mine is not None

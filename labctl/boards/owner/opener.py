@@ -34,8 +34,12 @@ class Opener:
         self._identity: str | None = None
         self._settings = config.settings
 
-    def __call__(self, settings: LineSettings) -> Line:
+    def __call__(self, settings: LineSettings, *, same: bool = False) -> Line:
         """Open the line with ``settings``.
+
+        Args:
+            settings: Rate and format.
+            same: The device is known to be the one that was open before.
 
         Raises:
             LabctlError: It cannot be opened.
@@ -43,7 +47,8 @@ class Opener:
         config = OwnerConfig(**{**vars(self._config), "settings": settings})
         mark = _mark_of(config.url)
         # With other settings it is we who closed it.
-        if mark is not None and mark == self._mark and settings == self._settings:
+        ended = mark is not None and mark == self._mark and settings == self._settings
+        if ended and not same:
             raise LineGoneError(
                 "its pseudo-terminal has ended", thing=config.url,
                 action="start its program again; it must make the name anew (a link does)",

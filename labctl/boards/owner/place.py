@@ -89,6 +89,14 @@ class Place:
         digest = hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()[:16]
         self.folder = (base or lines_dir()) / digest
 
+    def inode(self) -> tuple[int, int] | None:
+        """Return which folder lies there: device and inode; None where there is none."""
+        try:
+            found = self.folder.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
     @classmethod
     def at(cls, folder: Path) -> Place:
         """Return the place whose folder is ``folder``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from labctl.errors import LabctlError
@@ -39,6 +39,7 @@ class Board:
     ) -> None:
         self.folder = folder
         self._first = self._settings = settings
+        self._uart = 0  # rate that its software has set, baud; 0 where it has not
         self._loop = loop
         self._event = event
         self._started = time.monotonic()
@@ -68,6 +69,25 @@ class Board:
     def emit(self, data: bytes) -> None:
         """Hand ``data`` to the transmitter; kernel messages may come between."""
         self._line.emit(data, time.monotonic())
+
+    def emit_raw(self, data: bytes) -> None:
+        """Hand ``data`` to the transmitter; no message comes between."""
+        self._line.emit_raw(data, time.monotonic())
+
+    def set_rate(self, baud: int) -> None:
+        """Set the rate of the board's UART, until it is reset, once all is sent."""
+        self.when_sent(lambda: self._set_uart(baud))
+
+    def _set_uart(self, baud: int) -> None:
+        before = self._on_line()
+        self._uart = baud
+        self._line.change(before, self._on_line())
+
+    def _on_line(self) -> Settings:
+        """Return the settings with the rate that the software has set; none where unpaced."""
+        if not (self._uart and self._settings.baud):
+            return self._settings
+        return replace(self._settings, baud=self._uart)
 
     def later(self, seconds: float, call: Callable[[], None]) -> Timer:
         """Call once in ``seconds``; not while the processor hangs, nor after a reset."""
@@ -248,8 +268,9 @@ class Board:
             self._flood = flood(actions.flood, actions.flood_bytes)
 
     def _change(self, new: Settings) -> None:
-        old, self._settings = self._settings, new
-        self._line.change(old, new)
+        old, before = self._settings, self._on_line()
+        self._settings = new
+        self._line.change(before, self._on_line())
         if old.seed != new.seed:
             self._random = damage.randoms(new.seed, "garbage")
         if old.hang and not new.hang:
@@ -276,6 +297,7 @@ class Board:
 
     def _switch_off(self) -> None:
         self._stop_software()
+        self._set_uart(0)
         self._line.reset()
         self._flood = None
         self._armed.clear()

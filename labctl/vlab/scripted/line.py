@@ -31,6 +31,9 @@ _OUTWARD: Mapping[str, Callable[..., damage.Stage]] = {
     "flip_out": damage.flipping,
 }
 
+# What a cable does to bytes that are too fast for it.
+_TOO_FAST = 0.01
+
 
 class Line:
     """The serial line of the board.
@@ -172,8 +175,8 @@ class Line:
     def _build(self, new: Settings, old: Settings | None) -> None:
         """Make the stages whose settings changed anew; they start from the seed again."""
         for name, kind in (*_INWARD.items(), *_OUTWARD.items(), ("noise", self._noise)):
-            share = getattr(new, name)
-            if old and old.seed == new.seed and getattr(old, name) == share:
+            share = _share(new, name)
+            if old and old.seed == new.seed and _share(old, name) == share:
                 continue
             count = self._stages[name].count if name in self._stages else 0
             self._stages[name] = kind(share, damage.randoms(new.seed, name))
@@ -183,3 +186,10 @@ class Line:
 
     def _noise(self, share: float, source: Random) -> damage.Stage:
         return damage.noising(share, source, self._uptime)
+
+
+def _share(settings: Settings, name: str) -> float:
+    """Return the share of bytes that the fault ``name`` hits."""
+    share: float = getattr(settings, name)
+    too_fast = settings.cable and settings.baud > settings.cable
+    return max(share, _TOO_FAST) if too_fast and name in ("flip_in", "flip_out") else share

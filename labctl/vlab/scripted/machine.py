@@ -33,6 +33,14 @@ class Machine(Protocol):
         """Hand ``data`` to the transmitter."""
         ...
 
+    def emit_raw(self, data: bytes) -> None:
+        """Hand ``data`` to the transmitter, with nothing in between."""
+        ...
+
+    def set_rate(self, baud: int) -> None:
+        """Set the rate of the board's UART, until it is reset, once all is sent."""
+        ...
+
     def later(self, seconds: float, call: Callable[[], None]) -> Timer:
         """Call once in ``seconds``, but not while the processor hangs, nor after a reset."""
         ...

@@ -31,6 +31,8 @@ class Settings:
 
     Attributes:
         baud: Rate of the board's end of the line, baud; 0 moves bytes without pacing.
+        cable: Highest rate that the wire carries, baud; above it one byte of a hundred is
+            damaged. 0 is any rate.
         noise: Kernel messages put into the output, for each byte of it (0.005 is one in 200).
         lose_in: Share of the bytes towards the board that the wire loses, 0 to 1.
         lose_out: The same from the board.
@@ -54,6 +56,7 @@ class Settings:
     """
 
     baud: int = 115200
+    cable: int = 0
     noise: float = 0.0
     lose_in: float = 0.0
     lose_out: float = 0.0

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from labctl.vlab.scripted.hush import UnfinishedError
 from labctl.vlab.scripted.machine import Machine
 from labctl.vlab.scripted.memory import AbortError
-from labctl.vlab.scripted.uboot_commands import PROMPT, VERSION, Commands
+from labctl.vlab.scripted.uboot_commands import PROMPT, VERSION, Commands, Wire
 
 # CONFIG_SYS_CBSIZE, with its final zero.
 LINE_LIMIT = 512
@@ -46,6 +46,7 @@ class UBoot:
             defaults,
             reset=lambda: machine.when_sent(machine.reset),
             start_linux=machine.start_linux,
+            wire=Wire(machine.settings.baud or 115200, machine.emit_raw, machine.set_rate),
         )
         self._state = "rom"
         self._line = bytearray()
@@ -81,6 +82,9 @@ class UBoot:
 
     def receive(self, data: bytes) -> None:
         """Take what was typed."""
+        if self._commands.loading is not None:
+            self._commands.loading.feed(data)
+            return
         echo = bytearray()
         for value in data:
             if self._state == "countdown":

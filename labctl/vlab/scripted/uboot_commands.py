@@ -8,10 +8,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from labctl.fileio import write_atomic
 from labctl.vlab.scripted.hush import expand, parse
+from labctl.vlab.scripted.loady import Loady
+from labctl.vlab.scripted.memory import BASE as RAM_BASE
+from labctl.vlab.scripted.memory import SIZE as RAM_SIZE
 from labctl.vlab.scripted.memory import Memory
 
 VERSION = "U-Boot 2023.01-labctl (Jan 10 2023 - 00:00:00 +0000)"
@@ -19,6 +23,7 @@ PROMPT = "=> "
 
 # What each command is, for ``help``.
 _HELP = {
+    "bdinfo": "print Board Info structure",
     "boot": "boot default, i.e., run 'bootcmd'",
     "booti": "boot Linux kernel 'Image' format from memory",
     "crc32": "checksum calculation",
@@ -26,6 +31,7 @@ _HELP = {
     "env": "environment handling commands",
     "false": "do nothing, unsuccessfully",
     "help": "print command description/usage",
+    "loady": "load binary file over serial line (ymodem mode)",
     "md": "memory display",
     "mw": "memory write (fill)",
     "printenv": "print environment variables",
@@ -40,6 +46,7 @@ _HELP = {
 _USAGE = {
     "crc32": "crc32 address count",
     "env": "env print|set|delete|save|default -a",
+    "loady": "loady [ addr [ baud ] ]",
     "md": "md [.b, .w, .l, .q] address [# of objects]",
     "mw": "mw [.b, .w, .l, .q] address value [count]",
     "run": "run var [...]",
@@ -52,6 +59,21 @@ _ONCE_ONLY = frozenset({"setenv", "saveenv", "env", "reset", "boot", "booti"})
 _SIZES = {"b": 1, "w": 2, "l": 4, "q": 8}
 
 
+@dataclass(frozen=True)
+class Wire:
+    """What ``loady`` needs of the line.
+
+    Attributes:
+        baud: Rate of the console.
+        emit: Sends bytes as they are.
+        set_rate: Sets the rate of the board's end, baud, once all is sent.
+    """
+
+    baud: int
+    emit: Callable[[bytes], None]
+    set_rate: Callable[[int], None]
+
+
 class Commands:
     """The interpreter, without its line editor.
 
@@ -61,8 +83,10 @@ class Commands:
         defaults: The environment where none is saved.
         reset: What ``reset`` does.
         start_linux: What ``booti`` does.
+        wire: The line itself, for ``loady``.
 
     Attributes:
+        loading: The transfer that gets what comes over the line, or None.
         env: The environment.
         repeatable: Whether an empty line may run the last line again.
         loaded: Whether there was a saved environment.
@@ -76,12 +100,15 @@ class Commands:
         defaults: dict[str, str],
         reset: Callable[[], None],
         start_linux: Callable[[], None],
+        wire: Wire,
     ) -> None:
         self._say = say
         self._store = store
         self._defaults = defaults
         self._reset = reset
         self._start_linux = start_linux
+        self._wire = wire
+        self.loading: Loady | None = None
         self._memory = Memory()
         self._local: dict[str, str] = {}
         self._status = 0
@@ -134,6 +161,8 @@ class Commands:
             self._status = 0
         elif name in ("run", "boot", "bootd"):
             yield from self._run_variables(list(arguments) if name == "run" else ["bootcmd"], depth)
+        elif name == "loady" and len(arguments) <= 2:
+            yield from self._loady(arguments)
         elif base in ("md", "mw") and (suffix in _SIZES or name == base):
             method = self._md if base == "md" else self._mw
             self._status = method(arguments, _SIZES[suffix or "l"])
@@ -145,9 +174,23 @@ class Commands:
             self._say(f"Unknown command '{name}' - try 'help'\n")
             self._status = 1
 
+    def _loady(self, arguments: Sequence[str]) -> Iterator[float]:
+        address = _hex(arguments[0] if arguments else self.env.get("loadaddr", "0"))
+        base = self._wire.baud
+        rate = int(arguments[1]) if len(arguments) == 2 and arguments[1].isdigit() else base
+        self.loading = Loady(
+            self._say, self._wire.emit, self._memory, address, base, rate, self._wire.set_rate
+        )
+        try:
+            yield from self.loading.run()
+            self._status = self.loading.status
+        finally:
+            self.loading = None
+
     def _methods(self) -> dict[str, Callable[[Sequence[str]], int]]:
         return {
             "?": self._help,
+            "bdinfo": self._bdinfo,
             "booti": self._booti,
             "crc32": self._crc32,
             "echo": self._echo,
@@ -196,6 +239,15 @@ class Commands:
         self._say("resetting ...\n")
         self.left = True
         self._reset()
+        return 0
+
+    def _bdinfo(self, _: Sequence[str]) -> int:
+        # It has no stack of its own to tell of; a real one of this size keeps the last 16 MiB.
+        self._say(
+            f"boot_params = 0x0000000000000000\nDRAM bank   = 0x0000000000000000\n"
+            f"-> start    = 0x{RAM_BASE:016x}\n-> size     = 0x{RAM_SIZE:016x}\n"
+            f"sp start    = 0x{RAM_BASE + RAM_SIZE - (16 << 20):016x}\n"
+        )
         return 0
 
     def _booti(self, _: Sequence[str]) -> int:

@@ -13,7 +13,7 @@ from labctl.errors import UsageError
 from labctl.vlab.scripted.hush import UnfinishedError, expand, parse
 from labctl.vlab.scripted.memory import BASE, SIZE, AbortError, Memory
 from labctl.vlab.scripted.settings import Settings, from_words, split_faults
-from labctl.vlab.scripted.uboot_commands import Commands
+from labctl.vlab.scripted.uboot_commands import Commands, Wire
 
 # -- settings -----------------------------------------------------------------------------------
 
@@ -74,6 +74,7 @@ class Console:
         self.commands = Commands(
             self._say, folder / "env", {"a": "1"},
             lambda: self.left.append("reset"), lambda: self.left.append("linux"),
+            Wire(115200, lambda data: None, lambda baud: None),
         )  # fmt: skip
 
     def _say(self, text: str) -> None:
