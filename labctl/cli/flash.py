@@ -74,7 +74,7 @@ def flash(
         if not as_json:
             flash_output.show_plan(bench, plan)
         if only_plan:
-            job.method.finish()
+            job.method.leave()
             if as_json:
                 flash_output.print_json(bench, plan, None)
             return int(ExitCode.OK)

@@ -107,8 +107,9 @@ def show_result(bench: Bench, plan: Plan, result: Result) -> None:
     rate = f"{result.rate / _KIB:.1f} KiB/s"
     if plan.route and plan.route.limit:
         rate += f" of the image; the way carries {plan.route.limit / _KIB:.1f} KiB/s"
-    click.echo(f"{bench.name}: written and verified: {result.size:,} bytes in "
-               f"{_duration(result.seconds)} ({rate}); {digest}")  # fmt: skip
+    proved = "written and verified" if result.digest.same else "written; it cannot be read back"
+    text = f"{bench.name}: {proved}: {result.size:,} bytes in {_duration(result.seconds)} ({rate})"
+    click.echo(f"{text}; {digest}" if result.digest.now else text)
 
 
 def print_json(bench: Bench, plan: Plan, result: Result | None) -> None:
@@ -139,14 +140,15 @@ def print_json(bench: Bench, plan: Plan, result: Result | None) -> None:
         "steps": list(route.steps) if route else [],
         "unfinished": plan.unfinished,
         "written": None,
+        "verified": None,
         "digest": None,
         "seconds": None,
         "bytes_per_s": None,
     }  # fmt: skip
     if result is not None:
         data |= {
-            "written": result.written, "digest": result.digest.now,
-            "seconds": round(result.seconds, 2), "bytes_per_s": round(result.rate),
+            "written": result.written, "verified": result.digest.same is True,
+            "digest": result.digest.now, "seconds": round(result.seconds, 2), "bytes_per_s": round(result.rate),
         }  # fmt: skip
     click.echo(document("flash", 1, data))
 

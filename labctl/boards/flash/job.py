@@ -17,7 +17,14 @@ from labctl.boards.bench import Bench
 from labctl.boards.flash.checks import check, check_image
 from labctl.boards.flash.identity import IdentityBook, check_model
 from labctl.boards.flash.image import Image, Segment
-from labctl.boards.flash.method import Comparison, Identity, Method, Progress, Route
+from labctl.boards.flash.method import (
+    Comparison,
+    Identity,
+    Method,
+    Progress,
+    Route,
+    VerifyError,
+)
 from labctl.boards.flash.planner import choose
 from labctl.boards.owner.journal import read_journal
 from labctl.errors import LabctlError
@@ -158,11 +165,15 @@ class FlashJob:
         try:
             if plan.route is None:
                 method.finish()
+                self._book.remember(plan.identity, new_board=self._new_board)
                 line.note("flash unchanged", **about)
                 return Result(False, plan.comparison, self._image.size, self._seconds())
             line.note(_BEGUN, **about)
             method.write(plan.segments, progress)
             digest = method.verify(plan.segments, progress)
+            if digest.same is False:
+                raise VerifyError("what it reads back is not what was written",
+                                  thing=self._bench.name, action="run it again")  # fmt: skip
             method.finish()
         except BaseException as error:
             method.abort()

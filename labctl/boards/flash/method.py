@@ -223,6 +223,10 @@ class Method(ABC):
     def finish(self) -> None:
         """Leave the board with the new program running."""
 
+    def leave(self) -> None:
+        """Leave the board as it is, when only a plan was asked for."""
+        self.finish()
+
     @abstractmethod
     def abort(self) -> None:
         """Bring the board back to where it listens, within `ABORT_S` seconds; raises nothing."""

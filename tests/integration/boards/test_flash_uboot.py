@@ -137,6 +137,8 @@ def test_a_disk_over_the_line_and_booted_from_what_was_flashed(board: Lab, image
 
 def test_a_kernel_is_tried_from_ram(board: Lab) -> None:
     kernel = home(board) / "tftp" / "vmlinuz"
+    flash(board, kernel.resolve(), "--to", "kernel", "--plan")
+    assert board.json("board", "state", "arm64")["state"] == "uboot", "a plan has started it"
     begin = len(said(board))
     flash(board, kernel.resolve(), "--to", "kernel")
     until(lambda: b"login: " in said(board)[begin:], timeout_s=120)

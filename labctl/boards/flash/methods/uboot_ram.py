@@ -89,6 +89,10 @@ class UBootRam(UBootMethod):
             )  # fmt: skip
         return scratch
 
+    def leave(self) -> None:
+        """Start nothing."""
+        self.close()
+
     def finish(self) -> None:
         """Start it, where the model says how."""
         commands = self.config.get("boot", ())
