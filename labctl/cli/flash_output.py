@@ -148,7 +148,8 @@ def print_json(bench: Bench, plan: Plan, result: Result | None) -> None:
     if result is not None:
         data |= {
             "written": result.written, "verified": result.digest.same is True,
-            "digest": result.digest.now, "seconds": round(result.seconds, 2), "bytes_per_s": round(result.rate),
+            "digest": result.digest.now, "seconds": round(result.seconds, 2),
+            "bytes_per_s": round(result.rate),
         }  # fmt: skip
     click.echo(document("flash", 1, data))
 
