@@ -104,7 +104,9 @@ def uboot(baud: int = 0) -> Iterator[Wire]:
     if shutil.which(_QEMU) is None or not _FIRMWARE.exists():
         raise DependencyError("is not installed", thing="QEMU or U-Boot",
                               action="apt install qemu-system-arm u-boot-qemu")  # fmt: skip
-    machine = ["-M", "virt", "-cpu", "cortex-a57", "-nographic", "-nic", "none"]
+    # Without QEMU's own keys: Ctrl-A begins a block of X- and YMODEM.
+    machine = ["-M", "virt", "-cpu", "cortex-a57", "-display", "none", "-nic", "none"]
+    machine += ["-monitor", "none", "-chardev", "stdio,id=c,signal=off", "-serial", "chardev:c"]
     with wire([_QEMU, *machine, "-bios", str(_FIRMWARE)], baud=baud) as line:
         with port(line.port) as channel:
             await_prompt(channel, b"autoboot: ", exact=False)

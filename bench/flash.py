@@ -38,7 +38,7 @@ from labctl.inventory.model import Board
 
 RATES = {115200: 64 << 10, 921600: 512 << 10}
 _VIRTUAL_BYTES = 128 << 10
-_KERNEL_BYTES = 384 << 10
+_KERNEL_BYTES = 768 << 10
 _LOAD = 0x41000000
 _PEER_S = 300.0
 AIMS = {
