@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
+# Most tests wait for virtual machines: two files of them at a time. 'make test PARALLEL=' for one.
+PARALLEL ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help venv packages demo test lint bench bench-env clean
@@ -31,7 +33,7 @@ lint: $(STAMP) ## Check style, formatting and types
 	$(VENV)/bin/mypy
 
 test: packages lint ## Run lint, types, unit and integration tests
-	$(VENV)/bin/pytest $(PYTEST_ARGS)
+	$(VENV)/bin/pytest $(PARALLEL) $(PYTEST_ARGS)
 
 bench-env: $(STAMP) ## Install the peers of the benchmarks into .bench-venv
 	$(VENV)/bin/python bench/env.py

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labctl.errors import LabctlError, UnreachableError
-from labctl.transport.qmp import connect_unix
+from labctl.errors import LabctlError
+from labctl.transport import qmp
 
 _START_S = 30.0
 _END_S = 10.0
@@ -37,8 +37,8 @@ class Running:
     folder: Path
 
     def ask(self, command: str, **arguments: object) -> Any:  # noqa: ANN401 - JSON
-        """Run one command of its monitor; see `ask`."""
-        return ask(self.monitor, command, arguments)
+        """Run one command of its monitor; see `labctl.transport.qmp.execute`."""
+        return qmp.execute(self.monitor, command, arguments, timeout_s=_ANSWER_S)
 
     def flash(self) -> bytes:
         """Return what its flash holds now."""
@@ -80,34 +80,6 @@ def running(settings: Mapping[str, object], folder: Path | None = None) -> Itera
         monitor = folder / "qmp.sock"
         _wait(process, monitor)
         yield Running((folder / "line").read_text().strip(), monitor, folder)
-
-
-def ask(monitor: Path, command: str, arguments: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401 - JSON
-    """Run one command of the monitor and return its answer.
-
-    Raises:
-        LabctlError: The board refused.
-        UnreachableError: No board answers there.
-    """
-    requests = ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments or {}})
-    answers: list[dict[str, Any]] = []
-    try:
-        with connect_unix(monitor, timeout_s=_ANSWER_S) as connection:
-            connection.sendall("".join(json.dumps(one) + "\n" for one in requests).encode())
-            for line in connection.makefile("r", encoding="utf-8"):
-                message = json.loads(line)
-                # The greeting and events may come between.
-                if "return" in message or "error" in message:
-                    answers.append(message)
-                if len(answers) == len(requests):
-                    break
-    except (OSError, ValueError) as error:
-        raise UnreachableError(f"it does not answer: {error}", thing=str(monitor)) from error
-    if len(answers) < len(requests):
-        raise UnreachableError("it hung up", thing=str(monitor))
-    if "error" in answers[-1]:
-        raise LabctlError(str(answers[-1]["error"]["desc"]))
-    return answers[-1]["return"]
 
 
 def _wait(process: subprocess.Popen[bytes], monitor: Path) -> None:

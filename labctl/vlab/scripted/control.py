@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from labctl.errors import LabctlError, UnreachableError
-from labctl.transport.qmp import connect_unix
-
-_TIMEOUT_S = 5.0
+from labctl.transport import qmp
 
 
 def fault(monitor: Path, **settings: object) -> None:
@@ -60,31 +57,17 @@ def ask(monitor: Path, command: str, arguments: dict[str, object] | None = None)
         LabctlError: The board refused.
         UnreachableError: No scripted board answers there.
     """
-    requests = ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments or {}})
     try:
-        with connect_unix(monitor, timeout_s=_TIMEOUT_S) as connection:
-            connection.sendall("".join(json.dumps(one) + "\n" for one in requests).encode())
-            answers = []
-            for line in connection.makefile("r", encoding="utf-8"):
-                message = json.loads(line)
-                # The greeting and events may come between.
-                if "return" in message or "error" in message:
-                    answers.append(message)
-                if len(answers) == len(requests):
-                    break
-    except (OSError, ValueError, TypeError) as error:
-        raise UnreachableError(
-            f"it does not answer: {error}", thing=str(monitor), action="see 'labctl lab status'"
-        ) from error
-    if len(answers) < len(requests):
-        raise UnreachableError("it hung up", thing=str(monitor), action="see 'labctl lab status'")
-    problem = answers[-1].get("error")
-    if problem:
-        if problem.get("class") == "CommandNotFound":
+        return qmp.execute(monitor, command, arguments)
+    except qmp.RefusedError as error:
+        if error.kind == "CommandNotFound":
             raise LabctlError(
                 f"it does not know {command}",
                 thing=str(monitor),
                 action="only scripted boards have faults",
-            )
-        raise LabctlError(str(problem.get("desc")))
-    return answers[-1]["return"]
+            ) from None
+        raise LabctlError(error.cause) from None
+    except UnreachableError as error:
+        raise UnreachableError(
+            error.cause, thing=str(monitor), action="see 'labctl lab status'"
+        ) from error

@@ -11,8 +11,8 @@ import pytest
 from virtual_lab import Lab, MakeLab
 
 from labctl.inventory.endpoints import read_board_endpoints
+from labctl.transport import qmp
 from labctl.vlab.rom.esp32 import image
-from labctl.vlab.rom.testing import ask
 
 _INVENTORY = """\
 version: 1
@@ -72,7 +72,7 @@ def test_a_board_is_flashed_keeps_it_without_power_and_is_as_new_after_a_reset(
     assert result["written"] is True
     assert flash_file.read_bytes()[offset:][: len(data)] == data
     assert lab.labctl("board", "power", board, "cycle").returncode == 0
-    assert ask(Path(endpoint.monitor), "x-state")["powered"]
+    assert qmp.execute(Path(endpoint.monitor), "x-state")["powered"]
     result = flash(lab, board, tmp_path / "image.bin")
     assert (result["written"], result["same"]) == (False, True)
     log = lab.labctl("console", "log", board).stdout
