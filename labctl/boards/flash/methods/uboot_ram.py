@@ -67,10 +67,11 @@ class UBootRam(UBootMethod):
         """Put it where it belongs."""
         for one in pieces:
             end = one.address + len(one.data)
-            if end > self.monitor.ceiling():
+            ceiling = self.monitor.ceiling(one.address)
+            if end > ceiling:
                 raise RefusedError(
-                    f"it would reach up to {end:#x}, and U-Boot itself is from "
-                    f"{self.monitor.ceiling():#x} on", thing=self.bench.name,
+                    f"it would reach up to {end:#x}, and U-Boot itself is from {ceiling:#x} on",
+                    thing=self.bench.name,
                     action="choose a lower address",
                 )  # fmt: skip
             scratch = self._scratch(one)
@@ -82,7 +83,7 @@ class UBootRam(UBootMethod):
         """Return where its packed form goes: behind it."""
         end = piece.address + len(piece.data)
         scratch = end + (-end % 0x10000) + 0x10000
-        if scratch + len(piece.data) > self.monitor.ceiling():
+        if scratch + len(piece.data) > self.monitor.ceiling(piece.address):
             raise RefusedError(
                 "there is no room behind it in RAM to unpack it", thing=self.bench.name,
                 action="choose a lower address",

@@ -44,7 +44,8 @@ class Monitor:
         self.bench = bench
         self.name = bench.name
         self._commands: frozenset[str] | None = None
-        self._ceiling: int | None = None
+        # Where U-Boot, its stack and its firmware begin; asked for once.
+        self._taken: list[int] | None = None
 
     def run(self, command: str, *, timeout: float = 30.0) -> bytes:
         """Run ``command`` and return what it printed.
@@ -94,19 +95,25 @@ class Monitor:
 
     # -- memory ------------------------------------------------------------------------------
 
-    def ceiling(self) -> int:
-        """Return the first address that is U-Boot's own: nothing may be loaded there or above."""
-        if self._ceiling is None:
+    def ceiling(self, base: int) -> int:
+        """Return the first address above ``base`` that is somebody's: U-Boot's, or its firmware's.
+
+        Nothing may be loaded there or beyond.
+
+        Raises:
+            LabctlError: It does not say where it is itself.
+        """
+        if self._taken is None:
             text = self.run("bdinfo")
-            marks = [int(start, 16) for start, _ in _RESERVED.findall(text)]
-            marks += [int(stack, 16) - _STACK_ROOM for stack in _STACK.findall(text)]
-            if not marks:
-                raise LabctlError(
-                    "its bdinfo does not say where U-Boot itself is", thing=self.name,
-                    action="give 'load' and 'load_size' in its model",
-                )  # fmt: skip
-            self._ceiling = min(marks)
-        return self._ceiling
+            self._taken = [int(start, 16) for start, _ in _RESERVED.findall(text)]
+            self._taken += [int(stack, 16) - _STACK_ROOM for stack in _STACK.findall(text)]
+        above = [start for start in self._taken if start > base]
+        if not above:
+            raise LabctlError(
+                f"its bdinfo does not say up to where RAM from {base:#x} on is free",
+                thing=self.name, action="give a lower 'load' in its model",
+            )  # fmt: skip
+        return min(above)
 
     def crc32(self, address: int, size: int) -> int:
         """Return the CRC-32 (that of zlib) of memory, computed on the board."""

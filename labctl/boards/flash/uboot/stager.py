@@ -56,7 +56,7 @@ class Stager:
         self._monitor = monitor
         self._uploads = list(uploads)
         self.base = base
-        room = (monitor.ceiling() - base) // 2 // _ALIGN * _ALIGN
+        room = (monitor.ceiling(base) - base) // 2 // _ALIGN * _ALIGN
         if room <= 0:
             raise FlashError(
                 f"there is no room at {base:#x} in its RAM: U-Boot is there", thing=monitor.name,
