@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,19 +35,23 @@ from labctl.boards.flash.job import FlashJob
 from labctl.boards.flash.method import Progress
 from labctl.boards.owner import start
 from labctl.boards.sender import SenderProfile, send_line
-from labctl.errors import DependencyError, LabctlError
+from labctl.boards.state import State
+from labctl.errors import DependencyError, ExitCode, LabctlError
 from labctl.inventory.model import Board
 
 RATES = {115200: 64 << 10, 921600: 512 << 10}
 _VIRTUAL_BYTES = 128 << 10
 _KERNEL_BYTES = 768 << 10
 _LOAD = 0x41000000
+# So many bytes on the line, and the transfer is in its middle.
+_IN_THE_MIDDLE = 20_000
 _PEER_S = 300.0
 AIMS = {
     "rate / that of sb, virtual board": Aim(1.0, at_most=False),
     **{f"share of what framing allows, {rate} baud": Aim(0.95, at_most=False) for rate in RATES},
     "kernel, compressed / what framing allows": Aim(2.0, at_most=False),
     "seconds to an unchanged board": Aim(2.0),
+    "seconds from Ctrl-C to the prompt": Aim(3.0),
 }
 
 
@@ -149,6 +155,47 @@ def flash_once(bench: Bench, image: Image, *, force: bool = False) -> tuple[bool
     return result.written, time.monotonic() - started
 
 
+def ctrl_c(line: Wire, bench: Bench, image: Image) -> float:
+    """Return the seconds from a Ctrl-C in the middle of a transfer to the end of the command."""
+    with tempfile.TemporaryDirectory(prefix="labctl-bench-") as folder:
+        settings = json.dumps(dict(bench.board.settings))
+        inventory = Path(folder) / "inventory.yaml"
+        entry = f"{{model: qemu-arm64, line: {line.port}, settings: {settings}}}"
+        inventory.write_text(f"version: 1\nboards:\n  bench: {entry}\n")
+        path = Path(folder) / "image"
+        path.write_bytes(image.segments[0].data)
+        command = [
+            sys.executable,
+            "-m",
+            "labctl",
+            "-i",
+            str(inventory),
+            "flash",
+            "bench",
+            str(path),
+        ]
+        before = line.count().to_board
+        job = subprocess.Popen([*command, "--via", "ymodem", "--force"], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)  # fmt: skip
+        while line.count().to_board - before < _IN_THE_MIDDLE and job.poll() is None:
+            time.sleep(0.05)
+        started = time.monotonic()
+        job.send_signal(signal.SIGINT)
+        code = job.wait(_PEER_S)
+        seconds = time.monotonic() - started
+    if code != ExitCode.INTERRUPTED or bench.uboot is None or not _at_prompt(bench):
+        raise LabctlError(f"it ended with {code}, or U-Boot is not at its prompt")
+    return seconds
+
+
+def _at_prompt(bench: Bench) -> bool:
+    bench.acquire("bench")
+    try:
+        return bench.state().state is State.UBOOT
+    finally:
+        bench.line.release()
+
+
 def kernel_part(path: Path | None) -> Image:
     """Return a part of a kernel: from its middle, where code is."""
     if path is None:
@@ -198,6 +245,7 @@ def measure(options: argparse.Namespace, say: Say) -> Report:
         if written:
             raise LabctlError("the unchanged board was written again")
         ratios["seconds to an unchanged board"] = again
+        ratios["seconds from Ctrl-C to the prompt"] = ctrl_c(line, bench, image)
         details["seconds to write it"] = round(seconds, 1)
     return Report("YMODEM to U-Boot in QEMU", "KiB/s", ours=rate_here, peers=peers, ratios=ratios,
                   aims=AIMS, details=details)  # fmt: skip
