@@ -1,0 +1,1 @@
+"""Verify FPGA designs: find, build and run their testbenches."""
