@@ -35,14 +35,16 @@ def assert_known(*handles: Any) -> None:
     assert not bad, f"unknown after reset: {', '.join(bad)}"
 
 
-async def until(clk: Any, condition: Callable[[], bool], cycles: int, what: str) -> None:
-    """Wait for a condition, looked at on each rising edge, for at most so many cycles.
+async def until(
+    clk: Any, condition: Callable[[], bool], cycles: int, what: str, every: int = 1
+) -> None:
+    """Wait for a condition for at most so many cycles, looking at it every so many rising edges.
 
     Raises:
         AssertionError: it did not come; says what was waited for.
     """
-    for _ in range(cycles):
+    for _ in range(-(-cycles // every)):
         if condition():
             return
-        await RisingEdge(clk)
+        await (RisingEdge(clk) if every == 1 else ClockCycles(clk, every))
     assert condition(), f"waited {cycles} cycles for {what}"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import cocotb
-from cocotb.triggers import RisingEdge
+from cocotb.triggers import Event, RisingEdge
 
 
 class Pace:
@@ -64,7 +64,8 @@ class Source:
         self.fields = [getattr(dut, f"{prefix}_{field}") for field in fields]
         self.queue: deque[tuple[int, ...]] = deque()
         self.sent: list[tuple[int, ...]] = []
-        self.stalls = 0
+        self._offered: tuple[int, ...] | None = None
+        self._more = Event()
         self.valid.value = 0
         for field in self.fields:
             field.value = 0
@@ -77,30 +78,32 @@ class Source:
     def put(self, *words: int | tuple[int, ...]) -> None:
         """Queue words."""
         self.queue.extend(word if isinstance(word, tuple) else (word,) for word in words)
+        self._more.set()
 
     @property
     def idle(self) -> bool:
         """Whether every queued word was taken."""
-        return not self.queue and not self._offered
-
-    _offered: tuple[int, ...] | None = None
+        return not self.queue and self._offered is None
 
     async def _run(self) -> None:
         while True:
             await RisingEdge(self.clk)
             if self._offered is not None:
-                if self.ready.value == 1:
-                    self.sent.append(self._offered)
-                    self._offered = None
-                else:
-                    self.stalls += 1
-            if self._offered is None and self.queue and self.pace.go():
+                if self.ready.value != 1:
+                    await RisingEdge(self.ready)  # a long stall costs no time of the simulator
+                    continue
+                self.sent.append(self._offered)
+                self._offered = None
+            if self.queue and self.pace.go():
                 self._offered = self.queue.popleft()
                 for field, value in zip(self.fields, self._offered, strict=True):
                     field.value = value
                 self.valid.value = 1
-            elif self._offered is None:
-                self.valid.value = 0
+                continue
+            self.valid.value = 0
+            if not self.queue:
+                self._more.clear()
+                await self._more.wait()
 
 
 class Sink:
@@ -121,7 +124,6 @@ class Sink:
         self.ready = getattr(dut, f"{prefix}_ready")
         self.fields = [getattr(dut, f"{prefix}_{field}") for field in fields]
         self.words: list[tuple[int, ...]] = []
-        self.stalls = 0
         self.ready.value = 0
 
     def start(self) -> "Sink":
@@ -142,8 +144,9 @@ class Sink:
                     waiting = None
                 else:
                     waiting = word
-                    self.stalls += 1
             else:
                 assert waiting is None, f"{self.prefix}: valid fell before {waiting} was read"
+                if ready and self.pace.pause == 0.0:
+                    await RisingEdge(self.valid)  # nothing to decide until then
             ready = self.pace.go()
             self.ready.value = ready
