@@ -47,6 +47,7 @@ class Source:
         prefix: what the names of the signals begin with.
         fields: the signals of a word, without prefix; a word is an integer or a tuple of them.
         pace: when to pause.
+        joint: what stands between prefix and name; AXI has nothing there.
     """
 
     def __init__(
@@ -56,12 +57,13 @@ class Source:
         prefix: str,
         fields: Iterable[str] = ("data",),
         pace: Pace | None = None,
+        joint: str = "_",
     ) -> None:
         self.clk = clk
         self.pace = pace or Pace(0.0)
-        self.valid = getattr(dut, f"{prefix}_valid")
-        self.ready = getattr(dut, f"{prefix}_ready")
-        self.fields = [getattr(dut, f"{prefix}_{field}") for field in fields]
+        self.valid = getattr(dut, f"{prefix}{joint}valid")
+        self.ready = getattr(dut, f"{prefix}{joint}ready")
+        self.fields = [getattr(dut, f"{prefix}{joint}{field}") for field in fields]
         self.queue: deque[tuple[int, ...]] = deque()
         self.sent: list[tuple[int, ...]] = []
         self._offered: tuple[int, ...] | None = None
@@ -116,13 +118,14 @@ class Sink:
         prefix: str,
         fields: Iterable[str] = ("data",),
         pace: Pace | None = None,
+        joint: str = "_",
     ) -> None:
         self.clk = clk
         self.pace = pace or Pace(0.0)
         self.prefix = prefix
-        self.valid = getattr(dut, f"{prefix}_valid")
-        self.ready = getattr(dut, f"{prefix}_ready")
-        self.fields = [getattr(dut, f"{prefix}_{field}") for field in fields]
+        self.valid = getattr(dut, f"{prefix}{joint}valid")
+        self.ready = getattr(dut, f"{prefix}{joint}ready")
+        self.fields = [getattr(dut, f"{prefix}{joint}{field}") for field in fields]
         self.words: list[tuple[int, ...]] = []
         self.ready.value = 0
 
