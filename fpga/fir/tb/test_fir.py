@@ -3,6 +3,7 @@
 import random
 
 import cocotb
+from cocotb.triggers import ClockCycles, RisingEdge
 from tb import TB
 
 from labctl.fpga.tb import Pace
@@ -15,6 +16,21 @@ async def test_impulse(dut):
     await tb.start(list(range(1, tb.taps + 1)))
     tb.put(1, *[0] * tb.taps)
     assert await tb.results() == [*range(1, tb.taps + 1), 0]
+
+
+@cocotb.test()
+async def test_latency(dut):
+    """With a full ring the result shows TAPS + 2 edges after the one that took the sample."""
+    tb = TB(dut)
+    await tb.start([1] * tb.taps)
+    tb.put(*[1] * tb.taps)
+    await tb.results()
+    tb.put(1)
+    await RisingEdge(dut.s_valid)
+    await ClockCycles(dut.clk, 1)
+    for edge in range(tb.taps + 3):
+        await RisingEdge(dut.clk)
+        assert dut.m_valid.value == (edge == tb.taps + 2), f"edge {edge}"
 
 
 @cocotb.test()

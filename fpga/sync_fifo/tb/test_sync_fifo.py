@@ -12,8 +12,8 @@ async def test_full_speed(dut):
     """One word in each cycle, in and out, with no pause."""
     tb = TB(dut, Pace(0.0), Pace(0.0))
     await tb.start()
-    tb.fill(500)
-    await tb.drain(500 + 10)
+    tb.fill(200)
+    await tb.drain(200 + 10)
 
 
 @cocotb.test()
