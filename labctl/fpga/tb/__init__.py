@@ -1,0 +1,10 @@
+"""Parts for testbenches that run inside the simulator: streams, coverage, bounded waits.
+
+Nothing outside a testbench imports this package: it needs cocotb.
+"""
+
+from labctl.fpga.tb.checks import assert_known, reset, start_clock, until
+from labctl.fpga.tb.coverage import Coverage
+from labctl.fpga.tb.streams import Pace, Sink, Source
+
+__all__ = ["Coverage", "Pace", "Sink", "Source", "assert_known", "reset", "start_clock", "until"]
