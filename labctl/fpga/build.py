@@ -193,14 +193,14 @@ def _dump_module(top: str) -> str:
 
 def _first_error(said: str, core: Core) -> str:
     """Return the first mistake with its place, in one line."""
-    if f'Unable to find the root module "{core.top}"' in said:
-        return f"there is no module '{core.top}' in its sources"
     for found in _WHERE.finditer(said):
         if "warning" in found["text"].lower():
             continue
         path = Path(os.path.normpath(core.path.parent.absolute() / found["file"]))
         text = found["text"].strip().removeprefix("error: ")
         return f"{shown_path(path)}:{found['line']}: {text}"
+    if f'Unable to find the root module "{core.top}"' in said:
+        return f"there is no module '{core.top}' in its sources"
     lines = [line for line in said.splitlines() if line.strip()]
     return lines[0] if lines else "the compiler failed and said nothing"
 

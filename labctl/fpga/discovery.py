@@ -26,6 +26,7 @@ def discover(root: Path) -> Project:
     """
     if not root.is_dir():
         raise UsageError("there is no such folder", thing=shown_path(root))
+    root = root.absolute()
     cores: list[Core] = []
     problems: list[Problem] = []
     for path in _files(root):

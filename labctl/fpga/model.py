@@ -71,6 +71,7 @@ class Core:
         plusargs: Arguments of the simulation.
         timeout_s: Wall-clock seconds that one job may take.
         memory_mib: Address space that one job may take, MiB.
+        beside: Folder whose files a run finds in its working directory, or None.
         kind: The kind of file: ``core``, ``makefile``.
     """
 
@@ -89,6 +90,7 @@ class Core:
     plusargs: tuple[str, ...] = ()
     timeout_s: float = 120.0
     memory_mib: int = 2048
+    beside: Path | None = None
     kind: str = "core"
 
 

@@ -85,8 +85,9 @@ def common_environment(unit: Unit, tools: Toolchain) -> dict[str, str]:
     """Return what all jobs of one core, one set of parameters and one module share."""
     core, here = unit.core, environment()
     python = [str(_INSIDE), *(str(one.absolute()) for one in core.python)]
-    if here.get("PYTHONPATH"):
-        python.append(here["PYTHONPATH"])
+    # Its working directory is another one, so what is relative has to be made whole.
+    inherited = filter(None, here.get("PYTHONPATH", "").split(os.pathsep))
+    python += [str(Path(one).absolute()) for one in inherited]
     parameters = {f"PARAM_{name}": str(value) for name, value in unit.variant.parameters.items()}
     return {
         **here,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -53,8 +55,6 @@ class ProcessEngine:
 
 def _sweep(process: subprocess.Popen[bytes]) -> None:
     """Take along what the simulation started; its id is ours until we wait for it."""
-    try:
-        os.killpg(process.pid, 9)
-    except ProcessLookupError:
-        pass
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()

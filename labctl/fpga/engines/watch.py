@@ -19,7 +19,7 @@ MAX_LOG = 64 * 1024 * 1024
 MAX_FOLDER = 2 * 1024 * 1024 * 1024
 _TICK_S = 0.5
 # How long it may take to answer, to save its results, and to die.
-_ANSWER_S, _SAVE_S, _DIE_S = 2.0, 4.0, 10.0
+_ANSWER_S, _SAVE_S, _DIE_S = 1.0, 4.0, 10.0
 # Between two questions: long enough for a slow test to take a step.
 _BETWEEN_S = 0.3
 

@@ -11,6 +11,7 @@ each copy ended. A copy goes on as a simulator of its own, with fresh state and 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import gc
@@ -125,6 +126,10 @@ def _serve(requests: int, replies: int) -> None:
                 _become(job, (requests, replies))
                 return  # into cocotb, as this job
             answer.write(json.dumps({"started": pid}) + "\n")
+            # Take along what it started, while its id is surely its own.
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
             _, status, used = os.wait4(pid, 0)
             answer.write(
                 json.dumps({"ended": os.waitstatus_to_exitcode(status), "kib": used.ru_maxrss})
