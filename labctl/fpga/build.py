@@ -14,7 +14,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from labctl.errors import LabctlError
 from labctl.fpga.model import Core, Value, Variant
+from labctl.fpga.programs import run_bounded
 from labctl.fpga.toolchain import Toolchain
 from labctl.inventory.diagnostics import shown_path
 from labctl.paths import cache_dir, make_private
@@ -124,15 +124,11 @@ def _compile_in(folder: Path, core: Core, arguments: list[str]) -> tuple[str, di
         arguments[0], "-o", str(folder / "sim.vvp"), f"-Mall={listing}", "-f", str(commands),
         *arguments[1:], str(dump),
     ]  # fmt: skip
-    try:
-        done = subprocess.run(
-            command, cwd=core.path.parent, capture_output=True, timeout=_DEADLINE_S,
-            check=False, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise BuildError(core.name, f"compiling took more than {_DEADLINE_S:.0f} s", "") from None
-    said = clean(done.stdout + done.stderr)
-    if done.returncode != 0 or not (folder / "sim.vvp").is_file():
+    code, output = run_bounded(command, cwd=core.path.parent, deadline_s=_DEADLINE_S)
+    said = clean(output)
+    if code is None:
+        raise BuildError(core.name, f"compiling took more than {_DEADLINE_S:.0f} s", said)
+    if code != 0 or not (folder / "sim.vvp").is_file():
         raise BuildError(core.name, _first_error(said, core), said)
     # Only a warning for the compiler, which goes on with the default.
     unknown = _NO_PARAMETER.search(said)

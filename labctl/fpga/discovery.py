@@ -9,8 +9,8 @@ from pathlib import Path
 
 from labctl.errors import UsageError
 from labctl.fpga.model import Core, Problem, Project
-from labctl.fpga.readers import core_file
-from labctl.inventory.diagnostics import InventoryError, shown_path
+from labctl.fpga.readers import core_file, makefile
+from labctl.inventory.diagnostics import shown_path
 
 # Folders that hold no sources of the project, or copies of them.
 _SKIPPED = {"node_modules", "sim_build", "__pycache__", "build", "dist", "site-packages"}
@@ -31,16 +31,25 @@ def discover(root: Path) -> Project:
     problems: list[Problem] = []
     for path in _files(root):
         try:
-            cores.append(core_file.read_core(path))
-        except InventoryError as error:
+            core = _read(root, path)
+        except UsageError as error:
             problems.append(Problem(path, str(error)))
+        else:
+            cores += [core] if core else []
     if not cores and not problems:
         raise UsageError(
-            f"no {core_file.FILE_NAME} in it",
+            f"no {core_file.FILE_NAME} and no Makefile of cocotb in it",
             thing=shown_path(root),
             action="name the folder of a project with 'labctl fpga … --project FOLDER'",
         )
     return Project(root, tuple(_named_apart(root, cores)), tuple(problems))
+
+
+def _read(root: Path, path: Path) -> Core | None:
+    if path.name == core_file.FILE_NAME:
+        return core_file.read_core(path)
+    folder = path.parent.relative_to(root)
+    return makefile.read_makefile(path, str(folder) if folder.parts else root.name)
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -52,6 +61,11 @@ def _files(root: Path) -> Iterator[Path]:
         )  # fmt: skip
         if core_file.FILE_NAME in files:
             yield Path(folder, core_file.FILE_NAME)
+            continue
+        # As make chooses: the first of these names.
+        name = next((one for one in makefile.FILE_NAMES if one in files), None)
+        if name and makefile.concerns_cocotb(Path(folder, name)):
+            yield Path(folder, name)
 
 
 def _named_apart(root: Path, cores: list[Core]) -> Iterator[Core]:

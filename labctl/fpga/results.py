@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from labctl.fpga.engines.base import LOG_FILE, RESULTS_FILE, Ended, signal_name
+from labctl.fpga.engines.base import RESULTS_FILE, Ended, signal_name
+from labctl.fpga.engines.watch import LOG_FILE
 from labctl.fpga.selection import Job
 from labctl.report.sanitize import clean, clean_line
 

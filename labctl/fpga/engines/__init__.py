@@ -16,4 +16,4 @@ def engine_named(name: str) -> Callable[[Toolchain, threading.Event], Engine]:
     from labctl.fpga.engines.fork_server import ForkEngine  # noqa: PLC0415
     from labctl.fpga.engines.process import ProcessEngine  # noqa: PLC0415
 
-    return {"fork": ForkEngine, "process": ProcessEngine}[name]
+    return ForkEngine if name == "fork" else ProcessEngine

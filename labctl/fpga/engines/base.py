@@ -16,7 +16,6 @@ from labctl.fpga.engines.triage import Hang
 from labctl.fpga.selection import Job, Unit
 from labctl.fpga.toolchain import Toolchain, environment
 
-LOG_FILE = "log.txt"
 RESULTS_FILE = "results.xml"
 # Entry points of cocotb 2.1 (pygpi.entry.load_entry), with ours before the design is looked at.
 _ENTRIES = (

@@ -17,10 +17,10 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from labctl.fpga.engines.base import LOG_FILE, Ended, Task, command, common_environment
+from labctl.fpga.engines.base import Ended, Task, command, common_environment
 from labctl.fpga.engines.base import job_environment as own
 from labctl.fpga.engines.process import ProcessEngine
-from labctl.fpga.engines.watch import Cancelled, watch
+from labctl.fpga.engines.watch import LOG_FILE, Cancelled, watch
 from labctl.fpga.toolchain import Toolchain
 
 _ANSWER_S = 20.0

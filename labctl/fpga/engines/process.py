@@ -9,9 +9,9 @@ import subprocess
 import threading
 import time
 
-from labctl.fpga.engines.base import LOG_FILE, Ended, Task, command, common_environment
+from labctl.fpga.engines.base import Ended, Task, command, common_environment
 from labctl.fpga.engines.base import job_environment as own
-from labctl.fpga.engines.watch import watch
+from labctl.fpga.engines.watch import LOG_FILE, watch
 from labctl.fpga.toolchain import Toolchain
 
 

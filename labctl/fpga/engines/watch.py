@@ -17,6 +17,9 @@ from labctl.fpga.inside.labctl_inside import STACK_FILE
 # Bytes of log or waves of one job; more is a loop that prints, and would fill the disk.
 MAX_LOG = 64 * 1024 * 1024
 MAX_FOLDER = 2 * 1024 * 1024 * 1024
+# What is kept of such a log.
+_KEPT_LOG = 1024 * 1024
+LOG_FILE = "log.txt"
 _TICK_S = 0.5
 # How long it may take to answer, to save its results, and to die.
 _ANSWER_S, _SAVE_S, _DIE_S = 1.0, 4.0, 10.0
@@ -55,6 +58,8 @@ def watch(
         size = _size(folder)
         if size:
             _end(ended, pid)
+            with contextlib.suppress(OSError):
+                os.truncate(folder / LOG_FILE, _KEPT_LOG)
             return Hang("output", size)
         if time.monotonic() >= deadline:
             return _triage(ended, pid, folder, limit_s)
@@ -106,7 +111,7 @@ def _size(folder: Path) -> str:
         with contextlib.suppress(OSError):
             size = entry.stat(follow_symlinks=False).st_size
             total += size
-            if entry.name == "log.txt" and size > MAX_LOG:
+            if entry.name == LOG_FILE and size > MAX_LOG:
                 return f"it wrote more than {MAX_LOG // 2**20} MiB of log"
     return f"it wrote more than {MAX_FOLDER // 2**30} GiB of files" if total > MAX_FOLDER else ""
 
