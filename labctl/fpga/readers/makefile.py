@@ -94,7 +94,15 @@ def read_makefile(path: Path, name: str) -> Core | None:
 
 
 def _flags(text: str) -> list[str]:
-    return [one for one in shlex.split(text) if one != "-g2012"]
+    words = shlex.split(text)
+    # cocotb's own rules, where they were read: a file with the time scale, which we give, too.
+    own = {
+        at + shift
+        for at, one in enumerate(words)
+        if one == "-f" and words[at + 1 : at + 2] and words[at + 1].endswith("/cmds.f")
+        for shift in (0, 1)
+    }
+    return [one for at, one in enumerate(words) if at not in own and one != "-g2012"]
 
 
 def _tests(modules: list[str], python: list[Path]) -> tuple[TestCase, ...]:
