@@ -119,7 +119,7 @@ def _compile_in(folder: Path, core: Core, arguments: list[str]) -> tuple[str, di
     dump, commands, listing = folder / "dump.v", folder / "commands", folder / "files"
     dump.write_text(_dump_module(core.top))
     # As cocotb's own runner does: the default of designs that say nothing.
-    commands.write_text("+timescale+1ns/1ps\n")
+    commands.write_text(f"+timescale+{core.timescale}\n")
     command = [
         arguments[0], "-o", str(folder / "sim.vvp"), f"-Mall={listing}", "-f", str(commands),
         *arguments[1:], str(dump),
@@ -165,7 +165,7 @@ def _key(core: Core, arguments: list[str], tools: Toolchain) -> str:
         raise BuildError(core.name, f"{error.filename}: {error.strerror}", "") from None
     # A new file in a folder of includes may take the place of one found later in the search.
     names = [sorted(os.listdir(one)) for one in core.include if one.is_dir()]  # noqa: PTH208
-    return _digest([_FORMAT, tools.version, arguments, sources, names])[:32]
+    return _digest([_FORMAT, tools.version, core.timescale, arguments, sources, names])[:32]
 
 
 def _included(listing: Path, core: Core, folder: Path) -> Iterator[Path]:

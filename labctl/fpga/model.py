@@ -71,6 +71,7 @@ class Core:
         plusargs: Arguments of the simulation.
         timeout_s: Wall-clock seconds that one job may take.
         memory_mib: Address space that one job may take, MiB.
+        timescale: Unit and precision of time where the sources do not say.
         beside: Folder whose files a run finds in its working directory, or None.
         kind: The kind of file: ``core``, ``makefile``.
     """
@@ -90,6 +91,7 @@ class Core:
     plusargs: tuple[str, ...] = ()
     timeout_s: float = 120.0
     memory_mib: int = 2048
+    timescale: str = "1ns/1ps"
     beside: Path | None = None
     kind: str = "core"
 

@@ -35,8 +35,10 @@ _MARK = "labctl-variable "
 _VARIABLES = (
     "COCOTB_TOPLEVEL", "TOPLEVEL", "COCOTB_TEST_MODULES", "MODULE", "VERILOG_SOURCES",
     "VHDL_SOURCES", "VERILOG_INCLUDE_DIRS", "COMPILE_ARGS", "EXTRA_ARGS", "COCOTB_PLUSARGS",
-    "PLUSARGS",
+    "PLUSARGS", "COCOTB_HDL_TIMEUNIT", "COCOTB_HDL_TIMEPRECISION",
 )  # fmt: skip
+# vvp(1): formats of waves, which are ours to choose.
+_FORMATS = {"-fst", "-none", "-vcd", "-lxt", "-lxt2", "-fst-space", "-fst-speed"}
 # Variables that make itself, or a shell below it, sets.
 _MAKES = re.compile(r"MAKE.*|MFLAGS|_|SHLVL|PWD|OLDPWD|PATH|LABCTL_.*|SIM|WAVES|SIM_BUILD")
 
@@ -85,7 +87,13 @@ def read_makefile(path: Path, name: str) -> Core | None:
         tests=_tests(modules, python),
         python=tuple(python),
         environment=exported,
-        plusargs=tuple(shlex.split(said["COCOTB_PLUSARGS"] or said["PLUSARGS"])),
+        plusargs=tuple(
+            one
+            for one in shlex.split(said["COCOTB_PLUSARGS"] or said["PLUSARGS"])
+            if one not in _FORMATS
+        ),
+        timescale=f"{said['COCOTB_HDL_TIMEUNIT'] or '1ns'}/"
+        f"{said['COCOTB_HDL_TIMEPRECISION'] or '1ps'}",
         timeout_s=_TIMEOUT_S,
         memory_mib=4096,
         beside=folder,
@@ -135,6 +143,7 @@ def _ask_make(path: Path) -> tuple[dict[str, str], dict[str, str]]:
             "PATH": f"{scratch}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "LABCTL_EXPORTS": str(exports),
             "SIM": "icarus",
+            "WAVES": "0",
         }
         code, output = run_bounded(
             [make, "--no-print-directory", "-f", path.name, "-f", str(scratch / "print.mk"),
