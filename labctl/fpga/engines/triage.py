@@ -64,10 +64,10 @@ def verdict(before: str, after: str, limit_s: float) -> Hang:
 def _python_runs(head: str, samples: Sequence[dict[str, Any]]) -> Hang:
     first, last = samples[0], samples[-1]
     times = [one.get("time_ns") for one in (first, last)]
-    if isinstance(times[0], float) and isinstance(times[1], float) and times[1] > times[0]:
+    if all(isinstance(one, float | int) for one in times) and times[1] > times[0]:
         text = f"{head}: simulated time goes on, {_ns(times[1])} now{_waits(samples)}"
         return Hang("slow", f"{text}; wait for less, or raise 'timeout_s'")
-    own = [_own(list(reversed(one.get("python") or []))) for one in (first, last)]
+    own = [_own(_texts(one.get("python"))[::-1]) for one in (first, last)]
     if own[0] and own[1]:
         place = clean_line(own[1][0])
         return Hang("python", f"{head}: Python loops at {place}, {_ns(times[1])}")
@@ -93,9 +93,12 @@ def _own(frames: Sequence[str]) -> list[str]:
     return [one for one in frames if not any(part in one for part in _MACHINERY)]
 
 
+def _texts(value: object) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
 def _waits(samples: Sequence[dict[str, Any]]) -> str:
-    lines = samples[-1].get("waits") if samples else None
-    own = _own([str(one) for one in lines]) if isinstance(lines, list) else []
+    own = _own(_texts(samples[-1].get("waits"))) if samples else []
     return f"; the test waits at {clean_line(own[-1])}" if own else ""
 
 

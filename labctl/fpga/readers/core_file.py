@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from labctl.fpga.model import Core, TestCase, Value, Variant
-from labctl.fpga.readers.test_modules import tests_of
+from labctl.fpga.readers.test_modules import read_tests
 from labctl.fpga.schema import CoreFile
 from labctl.inventory.diagnostics import Diagnostic, InventoryError, quote, shown_path
 from labctl.inventory.textfile import read_text
@@ -110,7 +110,7 @@ def _tests(
     found: list[TestCase] = []
     for module, path in files.items():
         try:
-            found += tests_of(path, module)
+            found += read_tests(path, module)
         except SyntaxError as error:
             where = f"{shown_path(path)}:{error.lineno}"
             complain(("tests",), f"{where}: not Python: {error.msg}; correct it")

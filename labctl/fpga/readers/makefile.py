@@ -21,7 +21,7 @@ from pathlib import Path
 from labctl.errors import DependencyError, UsageError
 from labctl.fpga.model import Core, TestCase
 from labctl.fpga.programs import run_bounded
-from labctl.fpga.readers.test_modules import tests_of
+from labctl.fpga.readers.test_modules import read_tests
 from labctl.fpga.toolchain import environment
 from labctl.inventory.diagnostics import InventoryError, shown_path
 from labctl.report.sanitize import clean, clean_line
@@ -123,7 +123,7 @@ def _tests(modules: list[str], python: list[Path]) -> tuple[TestCase, ...]:
             found.append(TestCase(module, "", places[0], 1))
             continue
         try:
-            found += tests_of(path, module)
+            found += read_tests(path, module)
         except (SyntaxError, InventoryError) as error:
             raise UsageError(clean_line(str(error)), thing=shown_path(path)) from None
     return tuple(found)

@@ -21,7 +21,7 @@ from labctl.inventory.textfile import read_text
 _FACTORIES = {"TestFactory", "TestGenerator", "generate_tests"}
 
 
-def tests_of(path: Path, module: str) -> tuple[TestCase, ...]:
+def read_tests(path: Path, module: str) -> tuple[TestCase, ...]:
     """Return the tests of the file ``path`` in its order.
 
     Args:
