@@ -20,7 +20,7 @@ from typing import Any
 from labctl.fpga.engines.base import Ended, Task, command, common_environment
 from labctl.fpga.engines.base import job_environment as own
 from labctl.fpga.engines.process import ProcessEngine
-from labctl.fpga.engines.watch import LOG_FILE, Cancelled, watch
+from labctl.fpga.engines.watch import LOG_FILE, START_S, Cancelled, watch
 from labctl.fpga.toolchain import Toolchain
 
 _ANSWER_S = 20.0
@@ -101,7 +101,7 @@ class _Server:
             os.close(requests)
             os.close(replies)
         try:
-            ready = self._reply(min(_ANSWER_S, task.job.unit.core.timeout_s))
+            ready = self._reply(START_S)
             if "ready" not in ready:
                 raise _Lost(str(ready.get("refused", "it answers nonsense")))
         except BaseException:

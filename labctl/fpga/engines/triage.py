@@ -63,17 +63,15 @@ def verdict(before: str, after: str, limit_s: float) -> Hang:
 
 def _python_runs(head: str, samples: Sequence[dict[str, Any]]) -> Hang:
     first, last = samples[0], samples[-1]
-    times = [one.get("time_ns") for one in (first, last)]
-    if all(isinstance(one, float | int) for one in times) and times[1] > times[0]:
-        text = f"{head}: simulated time goes on, {_ns(times[1])} now{_waits(samples)}"
+    then, now = first.get("time_ns"), last.get("time_ns")
+    if isinstance(then, float | int) and isinstance(now, float | int) and now > then:
+        text = f"{head}: simulated time goes on, {_ns(now)} now{_waits(samples)}"
         return Hang("slow", f"{text}; wait for less, or raise 'timeout_s'")
     own = [_own(_texts(one.get("python"))[::-1]) for one in (first, last)]
     if own[0] and own[1]:
         place = clean_line(own[1][0])
-        return Hang("python", f"{head}: Python loops at {place}, {_ns(times[1])}")
-    return Hang(
-        "delta", f"{head}: no progress of simulated time at {_ns(times[1])}{_waits(samples)}"
-    )
+        return Hang("python", f"{head}: Python loops at {place}, {_ns(now)}")
+    return Hang("delta", f"{head}: no progress of simulated time at {_ns(now)}{_waits(samples)}")
 
 
 def _samples(text: str) -> list[dict[str, Any]]:

@@ -20,9 +20,11 @@ MAX_FOLDER = 2 * 1024 * 1024 * 1024
 # What is kept of such a log.
 _KEPT_LOG = 1024 * 1024
 LOG_FILE = "log.txt"
+# The start of simulator and Python is not the test's time; on a busy machine it takes seconds.
+START_S = 60.0
 _TICK_S = 0.5
 # How long it may take to answer, to save its results, and to die.
-_ANSWER_S, _SAVE_S, _DIE_S = 1.0, 4.0, 10.0
+_ANSWER_S, _SAVE_S, _DIE_S = 3.0, 4.0, 10.0
 # Between two questions: long enough for a slow test to take a step.
 _BETWEEN_S = 0.3
 
@@ -40,7 +42,7 @@ def watch(
         ended: Becomes readable when the simulation has ended.
         pid: Its process, leader of a group that is all its own.
         folder: Its working directory.
-        limit_s: Wall-clock seconds that it may take.
+        limit_s: Wall-clock seconds that it may take once it has started.
         cancel: Set when nobody wants it any more.
 
     Returns:
@@ -49,7 +51,8 @@ def watch(
     Raises:
         Cancelled: ``cancel`` was set; it has been ended.
     """
-    deadline = time.monotonic() + limit_s
+    stack = folder / STACK_FILE  # is there as soon as it has started
+    deadline, started = time.monotonic() + START_S, False
     while not _readable(ended, min(_TICK_S, max(0.0, deadline - time.monotonic()))):
         if cancel.is_set():
             _kill(pid, signal.SIGKILL)
@@ -61,6 +64,8 @@ def watch(
             with contextlib.suppress(OSError):
                 os.truncate(folder / LOG_FILE, _KEPT_LOG)
             return Hang("output", size)
+        if not started and stack.exists():
+            deadline, started = time.monotonic() + limit_s, True
         if time.monotonic() >= deadline:
             return _triage(ended, pid, folder, limit_s)
     return None
@@ -72,9 +77,11 @@ def _triage(ended: int, pid: int, folder: Path, limit_s: float) -> Hang | None:
         before = _read(stack)
         _kill(pid, signal.SIGUSR1)
         until = time.monotonic() + _ANSWER_S
-        while not _answered(before, _read(stack)) and time.monotonic() < until:
+        while not (answered := _answered(before, _read(stack))) and time.monotonic() < until:
             if _readable(ended, 0.05):
                 return triage.verdict(_read(stack), _read(stack), limit_s)
+        if not answered:
+            break
         _readable(ended, _BETWEEN_S)
     told = _read(stack)
     _end(ended, pid)

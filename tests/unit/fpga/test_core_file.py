@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labctl.fpga.readers.core_file import read_core, variants_of
@@ -54,6 +54,7 @@ def test_a_test_that_is_not_python_is_named_with_its_line(make_core: MakeCore) -
         read_core(make_core(test="import os\ndef (:\n"))
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from("ABCD"),

@@ -98,7 +98,7 @@ def test_one_that_was_ended_says_why(tmp_path: Path) -> None:
     assert (found.status, found.message) == ("hung", "it loops")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.binary(max_size=200) | st.text(alphabet="<>testcase/='\" &;", max_size=60).map(str.encode)
 )

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labctl.errors import UsageError
@@ -52,6 +52,7 @@ def test_no_tests_at_all_is_a_mistake() -> None:
         select(Project(Path("/p"), ()), ())
 
 
+@settings(deadline=None)
 @given(st.sampled_from(units_of(PROJECT.cores)), st.integers(0, 2**31 - 1))
 def test_the_name_of_a_run_finds_it_again(unit: object, seed: int) -> None:
     job = Job(unit, seed)  # type: ignore[arg-type]
@@ -64,6 +65,7 @@ def test_what_is_no_name_of_a_run(name: str) -> None:
         find_job(PROJECT, name)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**31 - 1), st.integers(1, 5000))
 def test_seeds_differ_fit_and_begin_with_the_base(base: int, count: int) -> None:
     seeds = [seed_of(base, index) for index in range(count)]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labctl.fpga.engines.triage import verdict
@@ -43,11 +43,13 @@ def test_verdicts(before: str, after: str, kind: str, words: str) -> None:
     assert "\n" not in found.text
 
 
+@settings(deadline=None)
 @given(st.text(), st.text())
 def test_anything_gets_a_verdict_of_one_line(before: str, after: str) -> None:
     assert "\n" not in verdict(before, after, 1.5).text
 
 
+@settings(deadline=None)
 @given(st.lists(st.recursive(st.none() | st.floats() | st.text(), st.lists), max_size=4))
 def test_samples_of_any_shape(values: list[object]) -> None:
     lines = "".join(
