@@ -6,18 +6,32 @@ Run by bench/fpga.py: peer_cocotb_runner.py DESIGN FOLDER SEEDS AT_A_TIME
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from cocotb_tools.check_results import get_results
-from cocotb_tools.runner import get_runner
+from cocotb_tools.runner import Runner, get_runner
+
+
+def build(design: Path, folder: Path) -> Runner:
+    """Build the design where it is not built yet."""
+    runner = get_runner("icarus")
+    runner.build(
+        sources=[design / "rtl/register.v"],
+        hdl_toplevel="register",
+        build_dir=folder / "build",
+        timescale=("1ns", "1ps"),
+        log_file=folder / f"build-{os.getpid()}.log",
+    )
+    return runner
 
 
 def one(design: Path, folder: Path, seed: int) -> int:
     """Run one seed; return how many tests passed."""
-    runner = get_runner("icarus")
+    runner = build(design, folder)  # found up to date, and needed by the runner all the same
     place = folder / f"run-{seed}"
     place.mkdir()
     sys.path.insert(0, str(design / "tb"))
@@ -38,14 +52,7 @@ def one(design: Path, folder: Path, seed: int) -> int:
 def main() -> int:
     """Build once, run all seeds, and print how many tests passed."""
     design, folder, seeds, at_a_time = Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])
-    runner = get_runner("icarus")
-    runner.build(
-        sources=[design / "rtl/register.v"],
-        hdl_toplevel="register",
-        build_dir=folder / "build",
-        timescale=("1ns", "1ps"),
-        log_file=folder / "build.log",
-    )
+    build(design, folder)
     with ProcessPoolExecutor(at_a_time) as pool:
         passed = sum(pool.map(partial(one, design, folder), range(seeds)))
     sys.stdout.write(f"passed {passed}\n")

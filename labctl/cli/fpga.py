@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,12 +14,17 @@ from labctl.cli.fpga_common import (
     PROJECT,
     colour_of,
     cpus,
+    files_are_told,
     job_data,
     open_project,
     repro_command,
 )
 from labctl.cli.fpga_repro import repro, waves
-from labctl.errors import ExitCode
+from labctl.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from labctl.fpga.regression import Outcome
+    from labctl.fpga.results import JobResult
 
 _SHOWN_FAILURES = 10
 
@@ -150,6 +157,9 @@ def test(
     from labctl.fpga.toolchain import find_toolchain
     from labctl.report.jsondoc import document
 
+    if junit and not Path(junit).absolute().parent.is_dir():
+        # Now, and not after an hour of simulation.
+        raise UsageError("there is no such folder", thing=junit, action="make it, or name another")
     project = open_project(folder)
     tools = find_toolchain()
     base = new_base_seed() if seed is None else seed
@@ -161,7 +171,7 @@ def test(
     options = Options(jobs or cpus(), waves, keep, engine_named(engine))
     repro_of = repro_command(folder)
     told = _Progress(len(wanted), quiet=as_json)
-    with new_run() as place:
+    with files_are_told(), new_run() as place:
         outcome = run(wanted, tools, place, options, told.tell)
         told.done()
         write_junit(place / "junit.xml", outcome, repro_of)
@@ -201,9 +211,9 @@ class _Progress:
         self._bad = 0
         self._shown = not quiet and sys.stderr.isatty()
 
-    def tell(self, result: object) -> None:
+    def tell(self, result: JobResult) -> None:
         self._count += 1
-        self._bad += not getattr(result, "fine", True)
+        self._bad += not result.fine
         if self._shown:
             bad = f", {self._bad} not fine" if self._bad else ""
             sys.stderr.write(f"\r{self._count} of {self._total} runs{bad} ")
@@ -214,13 +224,10 @@ class _Progress:
             sys.stderr.write("\r\x1b[K")
 
 
-def _print(outcome: object, base: int, repro_of: object) -> None:
-    from labctl.fpga.regression import Outcome
+def _print(outcome: Outcome, base: int, repro_of: Callable[[str], str]) -> None:
     from labctl.report.sanitize import clean
     from labctl.report.terminal import Terminal
 
-    assert isinstance(outcome, Outcome)
-    assert callable(repro_of)
     terminal = Terminal()
     rows: dict[tuple[str, str], dict[str, int]] = {}
     seconds: dict[tuple[str, str], float] = {}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,25 @@ def open_project(folder: str) -> Project:
         for line in clean(problem.message).splitlines():
             sys.stderr.write(f"labctl: {line}\n")
     return project
+
+
+@contextlib.contextmanager
+def files_are_told() -> Iterator[None]:
+    """Turn what the file system refuses, such as a full disk, into an error for people.
+
+    Raises:
+        LabctlError: With the file and the cause.
+    """
+    from labctl.errors import LabctlError
+
+    try:
+        yield
+    except OSError as error:
+        raise LabctlError(
+            error.strerror or str(error),
+            thing=str(error.filename or "the folder of the run"),
+            action="see that it can be written to and has room",
+        ) from None
 
 
 def repro_command(folder: str) -> Callable[[str], str]:

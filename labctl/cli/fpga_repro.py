@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from labctl.cli.common import json_option
-from labctl.cli.fpga_common import PROJECT, colour_of, job_data, open_project, repro_command
+from labctl.cli.fpga_common import (
+    PROJECT,
+    colour_of,
+    files_are_told,
+    job_data,
+    open_project,
+    repro_command,
+)
 from labctl.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -29,13 +36,11 @@ Exit codes: 0 it passes, 1 it fails (again), 2 there is no such run."""
 @json_option
 def repro(name: str, folder: str, as_json: bool) -> int:
     """Do RUN again: the same test, parameters and seed, with its log and waves."""
-    from labctl.fpga.results import STATUSES
     from labctl.report.jsondoc import document
     from labctl.report.sanitize import clean
     from labctl.report.terminal import Terminal
 
     result = _again(name, folder)
-    assert result.status in STATUSES
     if as_json:
         click.echo(document("fpga-repro", 1, {"run": job_data(result, repro_command(folder))}))
     else:
@@ -107,6 +112,6 @@ def _again(name: str, folder: str) -> JobResult:
 
     job = find_job(open_project(folder), name)
     tools = find_toolchain()
-    with new_run() as place:
+    with files_are_told(), new_run() as place:
         outcome = run([job], tools, place, Options(1, "always", keep=True))
     return outcome.results[0]

@@ -205,10 +205,10 @@ def test_somebody_elses_makefile(labctl: Labctl, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "old", "new", "words"),
     [
-        ("rtl/counter.v", "endmodule", "endmodul", r"not built: \S*counter.v:\d+: syntax error"),
+        ("rtl/counter.v", "(en)", "en)", r"not built: \S*counter.v:\d+: syntax error"),
         ("rtl/counter.v", "module counter", "module other", "there is no module 'counter'"),
         ("core.yaml", "WIDTH: [4, 8]", "DEPTH: [4, 8]", "counter has no parameter 'DEPTH'"),
-        ("rtl/counter.v", "step.vh", "none.vh", r"counter.v:2: Include file none.vh not found"),
+        ("rtl/counter.v", "step.vh", "none.vh", r"counter.v:3: Include file none.vh not found"),
         ("tb/tb.py", "from cocotb.clock", "from cocotb.clocks", "does not start: ModuleNotFound"),
     ],
 )
@@ -240,6 +240,25 @@ def test_bad_usage(labctl: Labctl, designs: Path, tmp_path: Path) -> None:
     done = labctl("test", "-C", designs, "counter", PATH="/none")
     assert done.returncode == 2
     assert "apt install iverilog" in done.stderr
+
+
+def test_a_report_that_cannot_be_written_is_said_at_once(labctl: Labctl, designs: Path) -> None:
+    done = labctl("test", "-C", designs, "test_says_a_number", "--junit", designs / "no/x.xml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no/x.xml: there is no such folder" in done.stderr
+
+
+def test_what_the_file_system_refuses_is_told(
+    labctl: Labctl, designs: Path, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "state"
+    (blocked / "labctl").mkdir(parents=True)
+    (blocked / "labctl/fpga").write_text("a file where a folder has to be")
+    done = labctl("test", "-C", designs, "test_says_a_number", XDG_STATE_HOME=str(blocked))
+    assert done.returncode == 1
+    assert "labctl/fpga" in done.stderr
+    assert "defect" not in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_core_with_mistakes_does_not_hide_the_others(labctl: Labctl, designs: Path) -> None:
