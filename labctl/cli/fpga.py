@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from labctl.cli.common import json_option
+from labctl.cli.fpga_build import build
 from labctl.cli.fpga_common import (
     PROJECT,
     colour_of,
@@ -46,6 +47,7 @@ def fpga() -> None:
     """Verify FPGA designs: find their tests, run them, show what failed."""
 
 
+fpga.add_command(build)
 fpga.add_command(repro)
 fpga.add_command(waves)
 

@@ -82,6 +82,14 @@ def build(core: Core, variant: Variant, tools: Toolchain) -> Build:
     return _compile(core, arguments, key, place)
 
 
+def try_build(core: Core, variant: Variant, tools: Toolchain) -> Build | BuildError:
+    """Return the simulation, or why there is none; see `build`."""
+    try:
+        return build(core, variant, tools)
+    except BuildError as error:
+        return error
+
+
 def _recall(entry: Path) -> str | None:
     """Return the warnings of a build if all that it included is as it was."""
     try:

@@ -12,9 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from labctl.errors import LabctlError
 from labctl.fpga import build as building
-from labctl.fpga.build import Build, BuildError
+from labctl.fpga.build import Build, BuildError, try_build
 from labctl.fpga.engines.base import Engine, Task
 from labctl.fpga.engines.process import ProcessEngine
 from labctl.fpga.engines.watch import Cancelled
@@ -117,7 +116,8 @@ def run(
     for job in jobs:
         units.setdefault(_build_name(job.unit), job.unit)
     with _until_interrupted(state.cancel), ThreadPoolExecutor(max(1, options.jobs)) as pool:
-        built = dict(zip(units, pool.map(lambda one: _build(one, tools), units.values())))  # noqa: B905
+        designs = pool.map(lambda one: try_build(one.core, one.variant, tools), units.values())
+        built = dict(zip(units, designs, strict=True))
         queue = JobQueue()
         for index, job in enumerate(jobs):
             there = built[_build_name(job.unit)]
@@ -150,13 +150,6 @@ def _until_interrupted(cancel: threading.Event) -> Iterator[None]:
 
 def _build_name(unit: Unit) -> str:
     return f"{unit.core.name}\0{unit.variant.name}"
-
-
-def _build(unit: Unit, tools: Toolchain) -> Build | LabctlError:
-    try:
-        return building.build(unit.core, unit.variant, tools)
-    except BuildError as error:
-        return error
 
 
 def _work(state: _Run, queue: JobQueue) -> list[str]:
@@ -211,7 +204,7 @@ def _record(state: _Run, index: int, result: JobResult) -> None:
         state.tell(result)
 
 
-def _replay(state: _Run, outcome: Outcome, built: dict[str, Build | LabctlError]) -> Outcome:
+def _replay(state: _Run, outcome: Outcome, built: dict[str, Build | BuildError]) -> Outcome:
     """Run one failure of each kind again with waves, from the same build."""
     engine = ProcessEngine(state.tools, state.cancel)
     waves: dict[str, Path] = {}

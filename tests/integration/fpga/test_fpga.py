@@ -108,6 +108,20 @@ def test_a_build_is_found_again_until_what_it_includes_changes(
     assert built() == (0, 0, 2)
 
 
+def test_build_shows_warnings_now_and_later(labctl: Labctl, designs: Path) -> None:
+    source = designs / "counter/rtl/counter.v"
+    right = source.read_text()
+    source.write_text(right.replace("endmodule", "  wire n = nothing;\nendmodule"))
+    assert labctl("build", "-C", designs, "counter").returncode == 1
+    source.write_text(right.replace("endmodule", "  wire n = q[99];\nendmodule"))
+    for status in ("compiled", "found"):
+        done = labctl("build", "-C", designs, "counter", "--json")
+        builds = data(done)["builds"]
+        assert done.returncode == 0
+        assert [one["status"] for one in builds] == [status] * 2
+        assert all("counter.v:1" in "".join(one["output"]) for one in builds)
+
+
 @pytest.fixture(scope="module")
 def trouble(labctl: Labctl) -> dict[str, Any]:
     done = labctl("test", "-C", HERE / "designs", "trouble", "hangs", "--seed", "3", "--json")
