@@ -21,8 +21,8 @@ $(STAMP): pyproject.toml
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-packages: $(STAMP) ## Install the Debian packages that the virtual lab is made of
-	@.ci/apt-install $$($(VENV)/bin/labctl lab packages)
+packages: $(STAMP) ## Install the Debian packages of the virtual lab and the simulator
+	@.ci/apt-install $$($(VENV)/bin/labctl lab packages) iverilog
 
 demo: packages ## Start a virtual Debian box, set it up, prove it (KEEP=1 leaves it running)
 	@KEEP='$(KEEP)' .ci/demo

@@ -25,6 +25,7 @@ COMMANDS = {
     "console": ("labctl.cli.console", "console", "Look at a board's serial console, and type."),
     "board": ("labctl.cli.board", "board", "Boot boards, run commands on them, switch them."),
     "flash": ("labctl.cli.flash", "flash", "Write an image to a board, and prove it."),
+    "fpga": ("labctl.cli.fpga", "fpga", "Verify FPGA designs: run their tests, show what failed."),
     "completion": ("labctl.cli.completion", "completion", "Print shell completion code."),
 }
 

@@ -162,6 +162,7 @@ def test_commands_import_no_third_party_package_but_click(path: Path) -> None:
         ["lab", "--help"],
         ["console", "--help"],
         ["board", "--help"],
+        ["fpga", "--help"],
         ["completion", "bash"],
         ["nonsense"],
     ],

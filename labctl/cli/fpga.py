@@ -1,0 +1,268 @@
+"""``labctl fpga``: verify FPGA designs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from labctl.cli.common import json_option
+from labctl.cli.fpga_build import build
+from labctl.cli.fpga_common import (
+    PROJECT,
+    colour_of,
+    cpus,
+    files_are_told,
+    job_data,
+    open_project,
+    repro_command,
+)
+from labctl.cli.fpga_repro import repro, waves
+from labctl.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from labctl.fpga.regression import Outcome
+    from labctl.fpga.results import JobResult
+
+_SHOWN_FAILURES = 10
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  labctl fpga list                          cores and tests, found by reading
+  labctl fpga test                          all of them, with one seed each
+  labctl fpga test uart --seeds 100         one core, a hundred seeds
+  labctl fpga repro 'uart:test_uart.test_echo@17'
+                                            one run again, with waves
+
+\b
+Exit codes: 0 all passed, 1 something failed, 2 bad usage or a project with
+mistakes."""
+)
+def fpga() -> None:
+    """Verify FPGA designs: find their tests, run them, show what failed."""
+
+
+fpga.add_command(build)
+fpga.add_command(repro)
+fpga.add_command(waves)
+
+
+@fpga.command(
+    "list",
+    epilog="""\b
+Examples:
+  labctl fpga list
+  labctl fpga list uart 'fifo*'
+  labctl fpga list -C ~/their-project --json
+
+\b
+No simulator is started and no test is imported. A test that ends in .* is a
+module whose tests only running it can tell.
+Exit codes: 0 fine, 2 no such project, or a file in it has mistakes.""",
+)
+@click.argument("select", nargs=-1)
+@PROJECT
+@json_option
+def list_(select: tuple[str, ...], folder: str, as_json: bool) -> int:
+    """List what there is to run: cores, sets of parameters, tests."""
+    from labctl.fpga.selection import select as choose
+    from labctl.report.jsondoc import document
+    from labctl.report.terminal import Terminal
+
+    project = open_project(folder)
+    units = choose(project, select) if select or project.cores else []
+    if as_json:
+        rows = [
+            {
+                "id": unit.name,
+                "core": unit.core.name,
+                "kind": unit.core.kind,
+                "description": unit.core.description,
+                "variant": unit.variant.name,
+                "parameters": dict(unit.variant.parameters),
+                "test": unit.test.label,
+                "file": str(unit.test.path),
+                "line": unit.test.line,
+                "parametrized": unit.test.parametrized,
+            }
+            for unit in units
+        ]
+        problems = [{"file": str(one.path), "message": one.message} for one in project.problems]
+        click.echo(document("fpga-list", 1, {"tests": rows, "problems": problems}))
+    else:
+        table: dict[tuple[str, str], list[str]] = {}
+        for unit in units:
+            table.setdefault((unit.core.name, unit.test.label), []).append(unit.variant.name)
+        Terminal().table(
+            ("CORE", "TEST", "PARAMETERS"),
+            [(core, test, "  ".join(some) or "-") for (core, test), some in table.items()],
+        )
+    return int(ExitCode.USAGE if project.problems else ExitCode.OK)
+
+
+@fpga.command(
+    epilog="""\b
+Examples:
+  labctl fpga test
+  labctl fpga test fifo_sync 'uart:*echo*' --seeds 20
+  labctl fpga test uart --seed 17           the seed of a run that failed
+  labctl fpga test --waves always --keep    waves and logs of every run
+  labctl fpga test --junit results.xml
+
+\b
+A run is core[:parameters]:module.test@seed. Of the failures of each kind, the
+shortest is run again with waves. Logs and waves are kept for the last 20 calls.
+Exit codes: 0 all passed, 1 something failed, 2 bad usage, nothing to run, or a
+project with mistakes."""
+)
+@click.argument("select", nargs=-1)
+@PROJECT
+@click.option(
+    "--seeds", type=click.IntRange(1, 1_000_000), default=1, metavar="N", show_default=True,
+    help="How many seeds each test runs with.",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), metavar="S",
+    help="The first seed; another one each time if not given.",
+)  # fmt: skip
+@click.option(
+    "-j", "--jobs", type=click.IntRange(1, 1024), metavar="N",
+    help="Simulations at a time; the number of processors if not given.",
+)  # fmt: skip
+@click.option(
+    "--waves", type=click.Choice(["never", "fail", "always"]), default="fail", show_default=True,
+    help="When to record waves.",
+)  # fmt: skip
+@click.option(
+    "--engine", type=click.Choice(["fork", "process"]), default="fork", show_default=True,
+    help="One simulator start for many runs, or one for each.",
+)  # fmt: skip
+@click.option("--keep", is_flag=True, help="Keep the logs of runs that passed.")
+@click.option("--junit", type=click.Path(), metavar="FILE", help="Write JUnit XML to FILE.")
+@json_option
+def test(
+    select: tuple[str, ...], folder: str, seeds: int, seed: int | None, jobs: int | None,
+    waves: str, engine: str, keep: bool, junit: str | None, as_json: bool,
+) -> int:  # fmt: skip
+    """Run tests: all, or those that SELECT names."""
+    from labctl.fpga.engines import engine_named
+    from labctl.fpga.junit import write_junit
+    from labctl.fpga.regression import Options, run
+    from labctl.fpga.selection import Job, new_base_seed, seed_of
+    from labctl.fpga.selection import select as choose
+    from labctl.fpga.store import new_run
+    from labctl.fpga.toolchain import find_toolchain
+    from labctl.report.jsondoc import document
+
+    if junit and not Path(junit).absolute().parent.is_dir():
+        # Now, and not after an hour of simulation.
+        raise UsageError("there is no such folder", thing=junit, action="make it, or name another")
+    project = open_project(folder)
+    tools = find_toolchain()
+    base = new_base_seed() if seed is None else seed
+    wanted = [
+        Job(unit, seed_of(base, index))
+        for unit in choose(project, select)
+        for index in range(seeds)
+    ]
+    options = Options(jobs or cpus(), waves, keep, engine_named(engine))
+    repro_of = repro_command(folder)
+    told = _Progress(len(wanted), quiet=as_json)
+    with files_are_told(), new_run() as place:
+        outcome = run(wanted, tools, place, options, told.tell)
+        told.done()
+        write_junit(place / "junit.xml", outcome, repro_of)
+        if junit:
+            write_junit(Path(junit), outcome, repro_of)
+    counts = outcome.counts
+    if as_json:
+        data = {
+            "summary": {**counts, "seconds": round(outcome.seconds, 3)},
+            "seed": base,
+            "seeds": seeds,
+            "compiled": outcome.compiled,
+            "reused": outcome.reused,
+            "folder": str(place),
+            "notes": list(outcome.notes),
+            "failures": [[one.job.name for one in some] for some in outcome.failures],
+            "jobs": [job_data(one, repro_of) for one in outcome.results],
+            "problems": [
+                {"file": str(one.path), "message": one.message} for one in project.problems
+            ],
+        }
+        click.echo(document("fpga-test", 1, data))
+    else:
+        _print(outcome, base, repro_of)
+    bad = counts["failed"] + counts["error"] + counts["hung"]
+    if bad:
+        return int(ExitCode.NOT_FINE)
+    return int(ExitCode.USAGE if project.problems else ExitCode.OK)
+
+
+class _Progress:
+    """One line that is written over on a terminal; nothing elsewhere."""
+
+    def __init__(self, total: int, *, quiet: bool) -> None:
+        self._total = total
+        self._count = 0
+        self._bad = 0
+        self._shown = not quiet and sys.stderr.isatty()
+
+    def tell(self, result: JobResult) -> None:
+        self._count += 1
+        self._bad += not result.fine
+        if self._shown:
+            bad = f", {self._bad} not fine" if self._bad else ""
+            sys.stderr.write(f"\r{self._count} of {self._total} runs{bad} ")
+            sys.stderr.flush()
+
+    def done(self) -> None:
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+
+
+def _print(outcome: Outcome, base: int, repro_of: Callable[[str], str]) -> None:
+    from labctl.report.sanitize import clean
+    from labctl.report.terminal import Terminal
+
+    terminal = Terminal()
+    rows: dict[tuple[str, str], dict[str, int]] = {}
+    seconds: dict[tuple[str, str], float] = {}
+    for one in outcome.results:
+        key = (one.job.unit.core.name, one.job.unit.test.label)
+        row = rows.setdefault(key, {"passed": 0, "bad": 0, "skipped": 0})
+        row[one.status if one.status in row else "bad"] += 1
+        seconds[key] = seconds.get(key, 0.0) + one.seconds
+    terminal.table(
+        ("CORE", "TEST", "PASSED", "NOT FINE", "SKIPPED", "SECONDS"),
+        [
+            (*key, row["passed"], row["bad"], row["skipped"], f"{seconds[key]:.1f}")
+            for key, row in rows.items()
+        ],
+    )
+    for some in outcome.failures[:_SHOWN_FAILURES]:
+        first = some[0]
+        more = f" (and {len(some) - 1} more of this kind)" if len(some) > 1 else ""
+        status = terminal.paint(first.status.upper(), colour_of(first.status))
+        terminal.line(f"\n{status} {first.job.name}{more}")
+        terminal.line(f"  {clean(first.message)}")
+        terminal.line(f"  {repro_of(first.job.name)}")
+        if first.folder:
+            terminal.line(f"  log: {first.folder / 'log.txt'}")
+        if first.waves:
+            terminal.line(f"  waves: {first.waves}")
+    rest = len(outcome.failures) - _SHOWN_FAILURES
+    if rest > 0:
+        terminal.line(f"\n{rest} more kinds of failures; --json and --junit have all of them")
+    for note in outcome.notes:
+        terminal.line(f"note: {note}")
+    said = ", ".join(f"{count} {status}" for status, count in outcome.counts.items() if count)
+    terminal.line(
+        f"\n{said} in {outcome.seconds:.1f} s, seed {base}; "
+        f"{outcome.compiled} compiled, {outcome.reused} found compiled"
+    )

@@ -1,0 +1,109 @@
+"""What the commands of ``labctl fpga`` share: the project, names of runs, and how a run is told."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from labctl.fpga.model import Project
+    from labctl.fpga.results import JobResult
+
+PROJECT = click.option(
+    "-C",
+    "--project",
+    "folder",
+    type=click.Path(),
+    default=".",
+    metavar="FOLDER",
+    help="Folder of the project; the current one if not given.",
+)
+_COLOURS = {"passed": "green", "failed": "red", "error": "red", "hung": "red", "skipped": "yellow"}
+
+
+def cpus() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def open_project(folder: str) -> Project:
+    """Return the project in ``folder``; tell on standard error what in it could not be read.
+
+    Raises:
+        UsageError: There is none.
+    """
+    from labctl.fpga.discovery import discover
+    from labctl.report.sanitize import clean
+
+    project = discover(Path(folder))
+    for problem in project.problems:
+        for line in clean(problem.message).splitlines():
+            sys.stderr.write(f"labctl: {line}\n")
+    return project
+
+
+@contextlib.contextmanager
+def files_are_told() -> Iterator[None]:
+    """Turn what the file system refuses, such as a full disk, into an error for people.
+
+    Raises:
+        LabctlError: With the file and the cause.
+    """
+    from labctl.errors import LabctlError
+
+    try:
+        yield
+    except OSError as error:
+        raise LabctlError(
+            error.strerror or str(error),
+            thing=str(error.filename or "the folder of the run"),
+            action="see that it can be written to and has room",
+        ) from None
+
+
+def repro_command(folder: str) -> Callable[[str], str]:
+    """Return what makes, of the name of a run, the command that runs it again."""
+    where = [] if folder == "." else ["-C", folder]
+    return lambda name: shlex.join(["labctl", "fpga", "repro", *where, name])
+
+
+def job_data(result: JobResult, repro: Callable[[str], str]) -> dict[str, Any]:
+    """Return ``result`` for a JSON document."""
+    unit = result.job.unit
+    return {
+        "id": result.job.name,
+        "core": unit.core.name,
+        "variant": unit.variant.name,
+        "parameters": dict(unit.variant.parameters),
+        "test": unit.test.label,
+        "seed": result.job.seed,
+        "status": result.status,
+        "message": result.message,
+        "seconds": round(result.seconds, 4),
+        "sim_ns": result.sim_ns,
+        "repro": repro(result.job.name),
+        "folder": str(result.folder) if result.folder else None,
+        "waves": str(result.waves) if result.waves else None,
+        "cases": [
+            {
+                "name": case.name,
+                "status": case.status,
+                "message": case.message,
+                "seconds": case.seconds,
+                "sim_ns": case.sim_ns,
+            }
+            for case in result.cases
+        ],
+    }
+
+
+def colour_of(status: str) -> str:
+    """Return the colour in which a status is shown."""
+    return _COLOURS[status]

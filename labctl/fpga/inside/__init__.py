@@ -1,0 +1,1 @@
+"""What runs inside the simulator, where this folder is on the path of Python."""

@@ -1,0 +1,124 @@
+"""What there is to verify: projects of cores, with the sets of parameters and the tests of each.
+
+Plain data. The readers in `labctl.fpga.readers` make it from files, without a simulator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+Value = int | str
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A core with one set of parameters: what is built.
+
+    Attributes:
+        name: ``WIDTH=8,DEPTH=4``, or the name that its file gives it; empty where there is one.
+        parameters: Parameters of the top module.
+    """
+
+    name: str = ""
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TestCase:
+    """A test as its source shows it.
+
+    Attributes:
+        module: Python module, as the simulator imports it.
+        name: Function; empty stands for a module whose tests only running it can tell.
+        path: File.
+        line: Line of the function, from 1.
+        parametrized: It stands for several tests, one for each set of arguments.
+    """
+
+    __test__ = False  # not a test of pytest, whatever its name
+
+    module: str
+    name: str
+    path: Path
+    line: int
+    parametrized: bool = False
+
+    @property
+    def label(self) -> str:
+        """How people name it: ``module.function``."""
+        return f"{self.module}.{self.name}" if self.name else f"{self.module}.*"
+
+
+@dataclass(frozen=True)
+class Core:
+    """A design with its tests.
+
+    Attributes:
+        name: Unique in its project.
+        path: The file that describes it.
+        description: One line; may be empty.
+        top: Module that is simulated.
+        sources: Verilog files, in the order in which they are compiled.
+        include: Folders of `` `include``.
+        defines: Macros; None is one without a value.
+        flags: Further arguments of the compiler.
+        variants: Sets of parameters; at least one.
+        tests: What there is to run, in file order.
+        python: Folders from which the tests are imported.
+        environment: Variables that the tests expect.
+        plusargs: Arguments of the simulation.
+        timeout_s: Wall-clock seconds that one job may take.
+        memory_mib: Address space that one job may take, MiB.
+        timescale: Unit and precision of time where the sources do not say.
+        beside: Folder whose files a run finds in its working directory, or None.
+        kind: The kind of file: ``core``, ``makefile``.
+    """
+
+    name: str
+    path: Path
+    description: str
+    top: str
+    sources: tuple[Path, ...]
+    include: tuple[Path, ...] = ()
+    defines: Mapping[str, Value | None] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    variants: tuple[Variant, ...] = (Variant(),)
+    tests: tuple[TestCase, ...] = ()
+    python: tuple[Path, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    plusargs: tuple[str, ...] = ()
+    timeout_s: float = 120.0
+    memory_mib: int = 2048
+    timescale: str = "1ns/1ps"
+    beside: Path | None = None
+    kind: str = "core"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in a project that could not be read; the rest of it can be used.
+
+    Attributes:
+        path: The file.
+        message: What is wrong with it, one line for each mistake.
+    """
+
+    path: Path
+    message: str
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with cores in it.
+
+    Attributes:
+        root: The folder.
+        cores: Its cores by name.
+        problems: What could not be read.
+    """
+
+    root: Path
+    cores: tuple[Core, ...]
+    problems: tuple[Problem, ...] = ()

@@ -1,0 +1,141 @@
+"""Cores that are described by a ``core.yaml``."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from labctl.fpga.model import Core, TestCase, Value, Variant
+from labctl.fpga.readers.test_modules import read_tests
+from labctl.fpga.schema import CoreFile
+from labctl.inventory.diagnostics import Diagnostic, InventoryError, quote, shown_path
+from labctl.inventory.textfile import read_text
+from labctl.inventory.validate import Steps, explain, locate
+from labctl.inventory.yamlnodes import Mapping as MappingNode
+from labctl.inventory.yamlnodes import parse
+
+FILE_NAME = "core.yaml"
+Complain = Callable[[Steps, str], None]
+
+
+def read_core(path: Path) -> Core:
+    """Return the core that ``path`` describes.
+
+    Raises:
+        InventoryError: The file has mistakes; carries all of them, with their places. Among them
+            are sources that do not exist and modules of tests that are not Python.
+    """
+    shown = shown_path(path)
+    root, found = parse(read_text(path, what="a core"), keep_repeated=True)
+    if not isinstance(root, MappingNode):
+        begin = "a core is a mapping; begin with 'description: …', 'top: …' and 'sources: […]'"
+        raise InventoryError(shown, found or [Diagnostic(1, 1, begin)])
+    try:
+        said = CoreFile.model_validate(root.value())
+    except ValidationError as error:
+        mistakes = explain(error, CoreFile, lambda steps, key: locate(root, steps, key=key))
+        raise InventoryError(shown, [*found, *(one for one, _ in mistakes)]) from None
+
+    def complain(steps: Steps, message: str) -> None:
+        node = locate(root, steps)
+        found.append(Diagnostic(node.line, node.column, message))
+
+    core = _core(path, said, complain)
+    if found:
+        raise InventoryError(shown, found)
+    return core
+
+
+def _core(path: Path, said: CoreFile, complain: Complain) -> Core:
+    folder = path.parent
+    python = _folders(folder, said.python, "python", complain)
+    return Core(
+        name=said.name or folder.absolute().name,
+        path=path,
+        description=said.description,
+        top=said.top,
+        sources=_sources(folder, said.sources, complain),
+        include=_folders(folder, said.include, "include", complain),
+        defines=dict(said.defines),
+        variants=variants_of(said.parameters, said.variants),
+        tests=_tests(said.tests, python, complain),
+        python=python,
+        timeout_s=said.timeout_s,
+        memory_mib=said.memory_mib,
+    )
+
+
+def _sources(folder: Path, patterns: Iterable[str], complain: Complain) -> tuple[Path, ...]:
+    found: list[Path] = []
+    for index, pattern in enumerate(patterns):
+        try:
+            files = sorted(one for one in folder.glob(pattern) if one.is_file())
+        except (ValueError, NotImplementedError):
+            complain(("sources", index), f"{quote(pattern)} is not a path below the core's folder")
+            continue
+        if not files:
+            complain(("sources", index), f"there is no file {quote(pattern)} below {folder.name}/")
+        found += files
+    return tuple(dict.fromkeys(found))
+
+
+def _folders(folder: Path, names: Iterable[str], key: str, complain: Complain) -> tuple[Path, ...]:
+    found = []
+    for index, name in enumerate(names):
+        if not (folder / name).is_dir():
+            steps = (key, index)
+            complain(steps, f"there is no folder {quote(name)} in {folder.name}/")
+        found.append(folder / name)
+    return tuple(found)
+
+
+def _tests(
+    modules: list[str], python: tuple[Path, ...], complain: Complain
+) -> tuple[TestCase, ...]:
+    if not modules:
+        files = {one.stem: one for one in sorted(python[0].glob("test_*.py"))} if python else {}
+    else:
+        files = {}
+        for index, module in enumerate(modules):
+            places = [place / (module.replace(".", "/") + ".py") for place in python]
+            there = [place for place in places if place.is_file()]
+            if there:
+                files[module] = there[0]
+            else:
+                complain(("tests", index), f"there is no {quote(places[0])}; name a module there")
+    found: list[TestCase] = []
+    for module, path in files.items():
+        try:
+            found += read_tests(path, module)
+        except SyntaxError as error:
+            where = f"{shown_path(path)}:{error.lineno}"
+            complain(("tests",), f"{where}: not Python: {error.msg}; correct it")
+        except InventoryError as error:
+            complain(("tests",), str(error))
+    return tuple(found)
+
+
+def variants_of(
+    parameters: Mapping[str, Value | list[Value]], named: Mapping[str, Mapping[str, Value]]
+) -> tuple[Variant, ...]:
+    """Return the sets of parameters: the named ones, or every combination of the lists."""
+    fixed = {key: value for key, value in parameters.items() if not isinstance(value, list)}
+    if named:
+        return tuple(Variant(name, {**fixed, **values}) for name, values in named.items())
+    lists = {key: value for key, value in parameters.items() if isinstance(value, list)}
+    found: dict[str, Variant] = {}
+    for values in itertools.product(*(dict.fromkeys(one) for one in lists.values())):
+        chosen = dict(zip(lists, values, strict=True))
+        name = ",".join(f"{key}={_in_name(value)}" for key, value in chosen.items())
+        while name in found:
+            name += "_"  # two texts that look the same in a name
+        found[name] = Variant(name, {**fixed, **chosen})
+    return tuple(found.values())
+
+
+def _in_name(value: Value) -> str:
+    return re.sub(r"[^A-Za-z0-9_.+-]", "_", str(value))

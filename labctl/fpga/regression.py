@@ -1,0 +1,224 @@
+"""A regression: build what is needed, run all jobs, run one failure of each kind with waves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from labctl.fpga import build as building
+from labctl.fpga.build import Build, BuildError, try_build
+from labctl.fpga.engines.base import Engine, Task
+from labctl.fpga.engines.process import ProcessEngine
+from labctl.fpga.engines.watch import Cancelled
+from labctl.fpga.queue import Group, JobQueue
+from labctl.fpga.results import JobResult, read_result
+from labctl.fpga.selection import Job, Unit
+from labctl.fpga.toolchain import Toolchain
+
+# Kinds of failures that are run again with waves; more are more than anybody looks at.
+MAX_REPLAYS = 5
+EngineMaker = Callable[[Toolchain, threading.Event], Engine]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run.
+
+    Attributes:
+        jobs: How many simulations at a time.
+        waves: ``never``, ``fail`` (one failure of each kind is run again) or ``always``.
+        keep: Keep the folders of jobs that passed.
+        engine: Makes the engine of a thread.
+    """
+
+    jobs: int = 1
+    waves: str = "fail"
+    keep: bool = False
+    engine: EngineMaker = ProcessEngine
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a regression.
+
+    Attributes:
+        results: One for each job, in the order in which they were asked for.
+        compiled: How many simulations were compiled.
+        reused: How many were found.
+        seconds: Wall-clock time of all.
+        notes: What is worth telling about how it was run.
+    """
+
+    results: tuple[JobResult, ...]
+    compiled: int
+    reused: int
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many jobs have which status."""
+        found = {"passed": 0, "failed": 0, "hung": 0, "error": 0, "skipped": 0}
+        for one in self.results:
+            found[one.status] += 1
+        return found
+
+    @property
+    def failures(self) -> list[list[JobResult]]:
+        """What did not pass, those of one kind together, in each the shortest first."""
+        buckets: dict[str, list[JobResult]] = {}
+        for one in self.results:
+            if not one.fine:
+                buckets.setdefault(one.bucket, []).append(one)
+        return [sorted(some, key=lambda one: one.sim_ns) for some in buckets.values()]
+
+
+@dataclass
+class _Run:
+    tools: Toolchain
+    options: Options
+    folder: Path
+    tell: Callable[[JobResult], None]
+    cancel: threading.Event = field(default_factory=threading.Event)
+    results: dict[int, JobResult] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def run(
+    jobs: Sequence[Job],
+    tools: Toolchain,
+    folder: Path,
+    options: Options,
+    tell: Callable[[JobResult], None] = lambda result: None,
+) -> Outcome:
+    """Run ``jobs`` and return what came of them.
+
+    Args:
+        jobs: What to run.
+        tools: The simulator.
+        folder: An empty folder for logs, results and waves.
+        options: How to run.
+        tell: Called with each result as it comes, by one thread at a time.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
+    began = time.monotonic()
+    state = _Run(tools, options, folder, tell)
+    units: dict[str, Unit] = {}
+    for job in jobs:
+        units.setdefault(_build_name(job.unit), job.unit)
+    with _until_interrupted(state.cancel), ThreadPoolExecutor(max(1, options.jobs)) as pool:
+        designs = pool.map(lambda one: try_build(one.core, one.variant, tools), units.values())
+        built = dict(zip(units, designs, strict=True))
+        queue = JobQueue()
+        for index, job in enumerate(jobs):
+            there = built[_build_name(job.unit)]
+            if isinstance(there, Build):
+                queue.add(Group.of(job, there), index, job)
+            else:
+                # Each of its tests is an error; it is told once, as they are of one kind.
+                _record(state, index, JobResult(job, "error", f"not built: {there.cause}"))
+        workers = [pool.submit(_work, state, queue) for _ in range(max(1, options.jobs))]
+        notes = [note for worker in workers for note in worker.result()]
+        results = tuple(state.results[index] for index in range(len(jobs)))
+        builds = [one for one in built.values() if isinstance(one, Build)]
+        outcome = Outcome(
+            results, sum(one.fresh for one in builds), sum(not one.fresh for one in builds), 0.0
+        )
+        if options.waves == "fail":
+            outcome = _replay(state, outcome, built)
+    return replace(outcome, seconds=time.monotonic() - began, notes=tuple(dict.fromkeys(notes)))
+
+
+@contextlib.contextmanager
+def _until_interrupted(cancel: threading.Event) -> Iterator[None]:
+    """Tell the workers when the person gives up, before they are waited for."""
+    try:
+        yield
+    except BaseException:
+        cancel.set()
+        raise
+
+
+def _build_name(unit: Unit) -> str:
+    return f"{unit.core.name}\0{unit.variant.name}"
+
+
+def _work(state: _Run, queue: JobQueue) -> list[str]:
+    """Run jobs until there are none; return what is worth telling."""
+    notes: list[str] = []
+    engine = state.options.engine(state.tools, state.cancel)
+    try:
+        last: Group | None = None
+        while not state.cancel.is_set():
+            taken = queue.take(last)
+            if taken is None:
+                break
+            last, index, job = taken
+            folder = state.folder / f"{index + 1:05d}"
+            task = Task(job, last.build, _prepare(folder, job), state.options.waves == "always")
+            result = _run_one(engine, task)
+            if result.note:
+                notes.append(result.note)
+            if result.fine and not state.options.keep and not task.waves:
+                shutil.rmtree(folder, ignore_errors=True)
+                result = replace(result, folder=None)
+            _record(state, index, result)
+    except Cancelled:
+        pass
+    finally:
+        engine.close()
+    return notes
+
+
+def _prepare(folder: Path, job: Job) -> Path:
+    """Make the working directory of a job."""
+    folder.mkdir()
+    beside = job.unit.core.beside
+    if beside is not None:
+        # Other people's designs read files by names relative to where make is called.
+        for entry in os.scandir(beside):
+            if entry.name not in ("results.xml", "sim_build"):
+                (folder / entry.name).symlink_to(entry.path)
+    return folder
+
+
+def _run_one(engine: Engine, task: Task) -> JobResult:
+    ended = engine.run(task)
+    result = read_result(task.job, task.folder, ended)
+    waves = task.folder / building.WAVES_FILE
+    return replace(result, waves=waves if task.waves and waves.is_file() else None)
+
+
+def _record(state: _Run, index: int, result: JobResult) -> None:
+    with state.lock:
+        state.results[index] = result
+        state.tell(result)
+
+
+def _replay(state: _Run, outcome: Outcome, built: dict[str, Build | BuildError]) -> Outcome:
+    """Run one failure of each kind again with waves, from the same build."""
+    engine = ProcessEngine(state.tools, state.cancel)
+    waves: dict[str, Path] = {}
+    chosen = [some[0] for some in outcome.failures if some[0].status == "failed"]
+    for number, failed in enumerate(chosen[:MAX_REPLAYS], 1):
+        job = failed.job
+        there = built[_build_name(job.unit)]
+        assert isinstance(there, Build)
+        folder = _prepare(state.folder / f"waves-{number}", job)
+        again = _run_one(engine, Task(job, there, folder, waves=True))
+        if again.waves:
+            waves[job.name] = again.waves
+    results = tuple(
+        replace(one, waves=waves[one.job.name]) if one.job.name in waves else one
+        for one in outcome.results
+    )
+    return replace(outcome, results=results)

@@ -1,0 +1,127 @@
+"""The shape of ``fpga/<core>/core.yaml``, for validation and for editors (JSON Schema)."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from labctl.inventory.diagnostics import quote
+from labctl.inventory.fields import FilePath, Name, refuse
+from labctl.inventory.schema import SCHEMA_DIALECT
+
+# More sets of parameters than this are a mistake: each one is a build.
+MAX_VARIANTS = 256
+# IEEE 1364-2005, 3.7.1: a simple identifier; no limit below 1024 characters is allowed.
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,254}")
+
+
+def _identifier(value: str) -> str:
+    if not _IDENTIFIER.fullmatch(value):
+        raise refuse(f"{quote(value)} is not a Verilog name; use letters, digits, '_' and '$'")
+    return value
+
+
+def _module(value: str) -> str:
+    if not all(part.isidentifier() for part in value.split(".")):
+        raise refuse(f"{quote(value)} is not a Python module; write one such as 'test_fifo'")
+    return value
+
+
+def _parameter(value: int | str) -> int | str:
+    # It becomes a part of names of tests, of arguments and of folders.
+    if isinstance(value, str) and not re.fullmatch(r"[ -~]{0,200}", value):
+        raise refuse("a text of a parameter must be printable ASCII, at most 200 characters")
+    return value
+
+
+Identifier = Annotated[str, AfterValidator(_identifier)]
+PythonModule = Annotated[str, AfterValidator(_module)]
+Parameter = Annotated[int | str, AfterValidator(_parameter)]
+Simulator = Literal["icarus"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ClockEntry(_Strict):
+    """Its clock."""
+
+    signal: Identifier = Field("clk", description="Port of the clock.")
+    mhz: float = Field(12.0, gt=0, le=10_000, description="Frequency that it must reach, MHz.")
+
+
+class TargetEntry(_Strict):
+    """The FPGA that it is made for."""
+
+    family: Literal["ice40", "ecp5"] = Field("ice40", description="Family.")
+    device: Name = Field("up5k", description="Device, as its place-and-route tool names it.")
+    package: Name = Field("sg48", description="Package.")
+    constraints: FilePath | None = Field(None, description="File of pins (.pcf, .lpf).")
+
+
+class CoreFile(_Strict):
+    """A core: its RTL, its parameters, its tests."""
+
+    model_config = ConfigDict(title="labctl FPGA core")
+
+    name: Name | None = Field(None, description="Its name; that of its folder if not given.")
+    description: str = Field(description="What it is, in one line.")
+    top: Identifier = Field(description="Module that is simulated.")
+    sources: list[FilePath] = Field(
+        min_length=1,
+        description="Verilog files below the core's folder or beside it; '*' and '**' work.",
+    )
+    include: list[FilePath] = Field([], description="Folders that `include looks in.")
+    defines: dict[Identifier, Parameter] = Field({}, description="Macros, with their values.")
+    parameters: dict[Identifier, Parameter | list[Parameter]] = Field(
+        {}, description="Parameters of the top: a value, or a list of which each is tested."
+    )
+    variants: dict[Name, dict[Identifier, Parameter]] = Field(
+        {},
+        description="Named sets of parameters to test, where not every combination of the lists "
+        "makes sense; each is laid over 'parameters'.",
+    )
+    tests: list[PythonModule] = Field(
+        [], description="Modules of tests; every test_*.py in the 'python' folders if not given."
+    )
+    python: list[FilePath] = Field(
+        ["tb"], description="Folders from which Python imports the tests; the first has them."
+    )
+    clock: ClockEntry | None = Field(None, description="Its clock, where it has one.")
+    simulators: list[Simulator] = Field(
+        ["icarus"], min_length=1, description="Simulators that it works in, the usual one first."
+    )
+    timeout_s: float = Field(
+        120.0, gt=0, le=86_400, description="Wall-clock seconds that one test may take."
+    )
+    memory_mib: int = Field(
+        2048, ge=64, description="Memory that one simulation may take, MiB of address space."
+    )
+    target: TargetEntry | None = Field(None, description="The FPGA that it is made for.")
+
+    @model_validator(mode="after")
+    def _few_variants(self) -> Self:
+        lists = [one for one in self.parameters.values() if isinstance(one, list)]
+        if any(not one for one in lists):
+            raise refuse("a parameter with an empty list of values; write one value, or remove it")
+        if self.variants and lists:
+            raise refuse(
+                "lists in 'parameters' and 'variants' both name sets to test; keep one of them"
+            )
+        count = 1
+        for one in lists:
+            count *= len(one)
+        if max(count, len(self.variants)) > MAX_VARIANTS:
+            raise refuse(
+                f"{count} sets of parameters, and each is a build; write at most {MAX_VARIANTS}, "
+                "by naming them under 'variants'"
+            )
+        return self
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a core."""
+    return {"$schema": SCHEMA_DIALECT, **CoreFile.model_json_schema()}

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labctl.fpga.readers.core_file import read_core, variants_of
+from labctl.inventory.diagnostics import InventoryError
+
+MakeCore = Callable[..., Path]
+GOOD = "description: A wire\ntop: wire_\nsources: [rtl/wire.v]\n"
+
+
+def test_a_core_has_its_folders_name_and_its_tests(make_core: MakeCore) -> None:
+    core = read_core(make_core())
+    assert core.name == "wire"
+    assert [one.name for one in core.sources] == ["wire.v"]
+    assert [one.label for one in core.tests] == ["test_wire.test_it"]
+    assert [one.name for one in core.variants] == [""]
+
+
+@pytest.mark.parametrize(
+    ("more", "place", "words"),
+    [
+        ("sorces: [x.v]\n", "4:1", "did you mean 'sources'?"),
+        ("tests: [test_none]\n", "4:9", "there is no"),
+        ("include: [inc]\n", "4:11", "there is no folder 'inc'"),
+        ("timeout_s: -1\n", "4:12", "greater than 0"),
+        ("parameters: {A: []}\n", "1:1", "an empty list"),
+        ("parameters: {A: [1, 2]}\nvariants: {x: {A: 1}}\n", "1:1", "keep one of them"),
+        ("parameters: {'1A': 2}\n", "4:14", "not a Verilog name"),
+        ("simulators: [vcs]\n", "4:14", "icarus"),
+    ],
+)
+def test_a_mistake_is_said_at_its_place(
+    make_core: MakeCore, more: str, place: str, words: str
+) -> None:
+    with pytest.raises(InventoryError) as error:
+        read_core(make_core(GOOD + more))
+    assert f"core.yaml:{place}: " in str(error.value)
+    assert words in str(error.value)
+
+
+def test_sources_that_are_not_there(make_core: MakeCore) -> None:
+    with pytest.raises(InventoryError, match=r"core.yaml:3:11: there is no file 'rtl/none\*.v'"):
+        read_core(make_core(GOOD.replace("wire.v", "none*.v")))
+
+
+def test_a_test_that_is_not_python_is_named_with_its_line(make_core: MakeCore) -> None:
+    with pytest.raises(InventoryError, match=r"test_wire.py:2: not Python"):
+        read_core(make_core(test="import os\ndef (:\n"))
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from("ABCD"),
+        st.one_of(st.integers(), st.lists(st.text(max_size=3) | st.integers(), min_size=1)),
+    )
+)
+def test_each_combination_is_a_variant_with_a_name_of_its_own(
+    parameters: dict[str, int | list[int | str]],
+) -> None:
+    found = variants_of(parameters, {})
+    expected = 1
+    for one in parameters.values():
+        expected *= len(dict.fromkeys(one)) if isinstance(one, list) else 1
+    assert len(found) == expected
+    assert len({one.name for one in found}) == expected
+    assert all(set(one.parameters) == set(parameters) for one in found)
+    assert not any(set(one.name) & set(":@/ '\"$") for one in found)
+
+
+def test_named_variants_lie_over_the_parameters() -> None:
+    found = variants_of({"INIT": 1, "W": 8}, {"a": {"W": 16}, "b": {}})
+    assert [(one.name, dict(one.parameters)) for one in found] == [
+        ("a", {"INIT": 1, "W": 16}),
+        ("b", {"INIT": 1, "W": 8}),
+    ]
