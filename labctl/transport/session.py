@@ -24,6 +24,11 @@ _HANDSHAKE_LIMIT = 256 * 1024
 _HANDSHAKE_S = 60.0
 
 
+# A root shell where sudo gives one unasked, otherwise one of the user's own.
+_ROOT_IF_FREE = (
+    "exec sh -c 'sudo -n true </dev/null >/dev/null 2>&1 && exec sudo -n sh -s; exec sh -s'"
+)
+
 # How long Ctrl-C may go unnoticed while a machine is silent.
 _CANCEL_CHECK_S = 0.3
 
@@ -116,6 +121,7 @@ class Session(ABC):
         deadline: float,
         on_output: Callable[[bytes], None] | None = None,
         cancelled: Callable[[], bool] = lambda: False,
+        need_root: bool = True,
     ) -> Completed:
         """Run ``script`` as root with ``sh -s`` and return when it has ended.
 
@@ -124,6 +130,8 @@ class Session(ABC):
             deadline: Seconds it may take in all.
             on_output: Called with each piece of output as it arrives.
             cancelled: Asked now and then; the script loses its connection when it says so.
+            need_root: Without it the script runs as the user of the session where becoming root
+                takes a password.
 
         Raises:
             ScriptCancelledError: ``cancelled`` said so.
@@ -134,6 +142,8 @@ class Session(ABC):
         pieces: list[bytes] = []
         if self._sudo is None:
             stream = self.start("exec sh -s")
+        elif not need_root:
+            stream = self.start(_ROOT_IF_FREE)
         else:
             stream, early = self._start_sudo(self._sudo, cancelled)
             if early:
