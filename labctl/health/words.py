@@ -1,7 +1,7 @@
 """Sentences of rules: text with ``{expression}`` or ``{expression|form}`` in it.
 
 Forms: ``percent``, ``bytes``, ``seconds``, ``duration``, ``ago``, ``list``, ``words``, ``count``,
-``last``. What is not known says so in brackets, so a sentence never hides a gap.
+``last``. What is not known says so, so a sentence never hides a gap.
 """
 
 from __future__ import annotations
@@ -36,10 +36,9 @@ def duration(seconds: float) -> str:
 
 
 def _list(values: Sequence[object]) -> str:
-    if not values:
-        return "none"
-    more = f" and {len(values) - _MOST} more" if len(values) > _MOST else ""
-    return ", ".join(str(value) for value in values[:_MOST]) + more
+    words = list(dict.fromkeys(str(value) for value in values))
+    more = f" and {len(words) - _MOST} more" if len(words) > _MOST else ""
+    return ", ".join(words[:_MOST]) + more if words else "none"
 
 
 FORMS: Mapping[str, Callable[[Any], str]] = {
@@ -92,7 +91,7 @@ def compile_sentence(text: str) -> Sentence:
 def _say(expression: Expression, form: str, names: Mapping[str, object]) -> str:
     value = expression.value(names)
     if isinstance(value, Unknown):
-        return "(not known)"
+        return "not known"
     if form:
         return FORMS[form](value)
     if isinstance(value, float):

@@ -164,6 +164,7 @@ def test_commands_import_no_third_party_package_but_click(path: Path) -> None:
         ["--help"],
         ["--version"],
         ["setup", "--help"],
+        ["check", "--help"],
         ["inventory", "--help"],
         ["lab", "--help"],
         ["console", "--help"],

@@ -125,7 +125,7 @@ def test_sentences() -> None:
     names = {"share": 0.934, "free": 1_500_000, "who": ("ada", "bob"), "old": 7200.0, "u": LOST}
     text = "{share|percent} used, {free|bytes} left, {who|list}, {old|ago}, {u|bytes} {who|count}"
     assert compile_sentence(text).fill(names) == (
-        "93% used, 2 MB left, ada, bob, 2 h ago, (not known) 2"
+        "93% used, 2 MB left, ada, bob, 2 h ago, not known 2"
     )
     assert compile_sentence("{w|list}").fill({"w": list(range(9))}) == "0, 1, 2, 3, 4 and 4 more"
 

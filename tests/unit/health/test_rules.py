@@ -155,5 +155,5 @@ def test_known_value_reaches_the_sentence() -> None:
         "x",
     )
     facts = parts({"load": {"load15": 2.5}, "memory": {"total": 25_276_063_744}})
-    assert judge(facts, rule).findings[0].says == "l 2.5, m 25 GB, s (not known)"
+    assert judge(facts, rule).findings[0].says == "l 2.5, m 25 GB, s not known"
     assert isinstance(facts["load"], Known)
