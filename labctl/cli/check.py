@@ -107,9 +107,8 @@ def check(
         from labctl.health.recording import record as keep
 
         written = keep(reports, record)
-        click.echo(
-            f"{len(written)} hosts recorded in {record}; read it before you pass it on", err=True
-        )
+        count = f"{len(written)} host{'' if len(written) == 1 else 's'}"
+        click.echo(f"{count} recorded in {record}; read it before you pass it on", err=True)
     if not chosen:
         return int(exit_code(reports))
     seconds = time.monotonic() - begun
