@@ -157,3 +157,16 @@ def test_known_value_reaches_the_sentence() -> None:
     facts = parts({"load": {"load15": 2.5}, "memory": {"total": 25_276_063_744}})
     assert judge(facts, rule).findings[0].says == "l 2.5, m 25 GB, s not known"
     assert isinstance(facts["load"], Known)
+
+
+def test_the_page_names_every_rule() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "check.md").read_text()
+    for name in RULES:
+        assert f"`{name}`" in page, name
+
+
+def test_the_example_of_the_page_is_a_rule_that_holds() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "check.md").read_text()
+    (rule,) = parse_rules(page.partition("```yaml\n")[2].partition("```")[0], "check.md")
+    assert judge(parts(rule.fires), [rule]).findings
+    assert not judge(parts(rule.silent), [rule]).findings
