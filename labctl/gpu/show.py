@@ -63,7 +63,7 @@ def label(reading: Reading) -> str:
 def cells(line: Line) -> list[str]:
     """Return the cells of a line below `HEADER`."""
     unit, card = line.unit, line.unit.card
-    notes = [line.verdict.why, *line.verdict.notes]
+    notes = [line.verdict.why, *suspects(line), *line.verdict.notes]
     return [
         label(line.reading),
         unit.name,
@@ -99,6 +99,26 @@ def people(line: Line) -> str:
     return clean_line(
         ", ".join(dict.fromkeys(_person(line.reading, one) for one in ordered)), limit=80
     )
+
+
+def suspects(line: Line) -> list[str]:
+    """Return who may hold the memory of a ghost: who has the card open and is not listed."""
+    card = line.unit.card
+    if line.verdict.state is not State.GHOST or not isinstance(card.minor, Known):
+        return []
+    listed = card.processes.value if isinstance(card.processes, Known) else ()
+    known = {process.pid for process in listed}
+    pids = {
+        one.pid
+        for one in line.reading.open_devices
+        if one.device == f"/dev/nvidia{card.minor.value}" and one.pid not in known
+    }
+    said = []
+    for pid in sorted(pids):
+        holder = line.reading.holders.get(pid)
+        who = f" ({holder.person})" if holder and holder.person else ""
+        said.append(f"open in process {pid}{who}")
+    return said
 
 
 def _memory(process: Process) -> int:
@@ -190,4 +210,5 @@ def _unit(line: Line) -> Mapping[str, object]:
         "utilisation": to_json(unit.utilisation),
         "processes": to_json(unit.processes),
         "who": people(line),
+        "suspects": suspects(line),
     }

@@ -55,11 +55,13 @@ class Holder:
 
     @property
     def person(self) -> str:
-        """The name to call: who logged in, else the container's owner, else the user."""
-        for fact in (self.login, self.container_owner, self.user):
-            if isinstance(fact, Known):
-                return fact.value
-        return ""
+        """The name to call: who logged in, else the container's owner, else the user.
+
+        Root is nobody in particular, and comes last.
+        """
+        facts = (self.login, self.container_owner, self.user)
+        names = [fact.value for fact in facts if isinstance(fact, Known)]
+        return next((name for name in names if name != "root"), names[0] if names else "")
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ _SNIPPET = r"""
 hz=$(getconf CLK_TCK 2>/dev/null || echo 100)
 read up rest < /proc/uptime
 echo "U $up $hz"
+open=
+[ -z "$(ls /dev/nvidia[0-9]* 2>/dev/null)" ] ||
 open=$(find /proc/[0-9]*/fd -lname '/dev/nvidia[0-9]*' -printf '%p %l\n' 2>/dev/null |
   sed 's,^/proc/\([0-9]*\)/fd/[0-9]* ,\1 ,' | sort -u)
 echo "$open" | sed -n 's/^\([0-9]\)/O \1/p'
@@ -97,8 +101,9 @@ do
   echo "P $pid uid $uid"
   echo "P $pid login $(cat $d/loginuid 2>/dev/null)"
   sed "s/^/P $pid cgroup /" $d/cgroup 2>/dev/null
-  echo "P $pid stat $(sed 's/.*) //' $d/stat 2>/dev/null)"
-  case $(sed 's/.*) //' $d/stat 2>/dev/null) in
+  stat=$(tr '\n' ' ' < $d/stat 2>/dev/null | sed 's/.*) //')
+  echo "P $pid stat $stat"
+  case $stat in
     D*) ;;
     *) echo "P $pid cmd $(tr '\000\n' '  ' < $d/cmdline 2>/dev/null | cut -c1-200)" ;;
   esac

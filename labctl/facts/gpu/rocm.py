@@ -89,11 +89,9 @@ def recognises(text: str) -> bool:
 def parse(text: str) -> list[GpuFacts]:
     """Return the one reading of the document."""
     data = _load(text)
-    if isinstance(data, Mapping) and "gpu_data" in data:
-        data = data["gpu_data"]
-    if isinstance(data, list):
-        cards = [_amd_card(item) for item in data if isinstance(item, Mapping)]
-        return [GpuFacts("amd-smi", cards=tuple(make_card(card) for card in cards))]
+    amd = _amd_cards(text)
+    if amd:
+        return [GpuFacts("amd-smi", cards=tuple(make_card(_amd_card(item)) for item in amd))]
     if not isinstance(data, Mapping):
         return [GpuFacts(NAME, failure=Unknown(Reason.UNREADABLE, "it is not JSON"))]
     found = sorted(
@@ -121,6 +119,20 @@ def _load(text: str) -> object:
         return json.JSONDecoder().raw_decode(text, start)[0]
     except (ValueError, RecursionError):
         return None
+
+
+def _amd_cards(text: str) -> list[dict[str, Any]]:
+    """Return what amd-smi says of each card, over all its documents (static, metric, process)."""
+    found: dict[str, dict[str, Any]] = {}
+    rest = text
+    while (data := _load(rest)) is not None:
+        items = data.get("gpu_data") if isinstance(data, Mapping) else data
+        for item in items if isinstance(items, list) else []:
+            if isinstance(item, Mapping) and "gpu" in item:
+                found.setdefault(str(item["gpu"]), {}).update(item)
+        start = min(at for at in (rest.find("{"), rest.find("[")) if at >= 0)
+        rest = rest[json.JSONDecoder().raw_decode(rest, start)[1] :]
+    return list(found.values())
 
 
 def _string(value: object) -> str | None:
