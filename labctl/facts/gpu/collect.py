@@ -7,7 +7,7 @@ through the same parsers as recordings.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from labctl.facts.gpu import cnmon, kernel_log, people, rocm, smi_failure, smi_xml, tegrastats
@@ -122,6 +122,24 @@ def snippets(*, sudo: bool = False, tool_s: int = TOOL_S) -> list[Snippet]:
         Snippet("gpu tools", tools + look),
         Snippet("gpu log", _LOG),
     ]
+
+
+def around(pids: Iterable[int]) -> list[Snippet]:
+    """Return the parts for a machine whose cards were read otherwise: bus, people, log."""
+    listed = " ".join(str(pid) for pid in pids)
+    return [
+        Snippet("gpu bus", _BUS),
+        Snippet("gpu people", people.snippet(f"'{listed}'")),
+        Snippet("gpu log", _LOG),
+    ]
+
+
+def parse_around(facts: GpuFacts, outputs: Mapping[str, str]) -> Collected:
+    """Return ``facts`` with what the parts of `around` say beside them."""
+    holders, devices = people.parse(outputs.get("gpu people", ""))
+    xids = kernel_log.find_xids(outputs.get("gpu log", ""))
+    facts = _with_bus(facts, _bus(outputs.get("gpu bus", "")))
+    return Collected(replace(facts, xids=tuple(xids)), holders, devices)
 
 
 @dataclass(frozen=True)
