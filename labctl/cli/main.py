@@ -25,6 +25,7 @@ COMMANDS = {
     "lab": ("labctl.cli.lab", "lab", "Start and stop the virtual lab."),
     "console": ("labctl.cli.console", "console", "Look at a board's serial console, and type."),
     "board": ("labctl.cli.board", "board", "Boot boards, run commands on them, switch them."),
+    "gpu": ("labctl.cli.gpu", "gpu", "Show which GPU is free and who has the others."),
     "completion": ("labctl.cli.completion", "completion", "Print shell completion code."),
 }
 

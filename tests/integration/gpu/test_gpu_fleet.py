@@ -1,0 +1,92 @@
+"""``labctl gpu`` on light boxes over SSH: one round trip each, and no box hides another."""
+
+import json
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from virtual_lab import Lab, MakeLab
+
+pytestmark = pytest.mark.fleet
+
+REPORT = """<?xml version="1.0" ?>
+<nvidia_smi_log><driver_version>999.10</driver_version><attached_gpus>2</attached_gpus>
+<gpu id="00000000:01:00.0"><product_name>Simulated</product_name><uuid>GPU-a</uuid>
+<fb_memory_usage><total>1000 MiB</total><reserved>10 MiB</reserved><used>600 MiB</used>
+</fb_memory_usage><utilization><gpu_util>90 %</gpu_util></utilization>
+<processes><process_info><pid>PID</pid><type>C</type><process_name>train</process_name>
+<used_memory>600 MiB</used_memory></process_info></processes></gpu>
+<gpu id="00000000:02:00.0"><product_name>Simulated</product_name><uuid>GPU-b</uuid>
+<fb_memory_usage><total>1000 MiB</total><reserved>10 MiB</reserved><used>0 MiB</used>
+</fb_memory_usage><utilization><gpu_util>0 %</gpu_util></utilization><processes /></gpu>
+</nvidia_smi_log>"""
+
+
+# Nobody listens on port 1 (tcpmux) of the loopback interface.
+INVENTORY = """\
+version: 1
+hosts:
+  dead: {address: 127.0.0.1, port: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def fleet(make_lab: MakeLab) -> Iterator[Lab]:
+    lab = make_lab(INVENTORY)
+    lab.labctl("lab", "fleet", "3")
+    yield lab
+    lab.down()
+
+
+def put_tool(lab: Lab, box: str, script: str) -> None:
+    code, said = lab.sh(
+        box,
+        f"printf '%s' {shlex.quote('#!/bin/sh' + chr(10) + script)} > /usr/local/bin/nvidia-smi\n"
+        "chmod 755 /usr/local/bin/nvidia-smi\n",
+    )
+    assert code == 0, said
+
+
+def gpu(lab: Lab, *words: str) -> tuple[int, dict[str, Any]]:
+    done = lab.labctl("gpu", *words, "--json", check=False)
+    assert done.stdout, done.stderr
+    data = json.loads(done.stdout)
+    return done.returncode, {host["host"]: host for host in data["hosts"]}
+
+
+def test_one_box_computes_one_hangs_one_has_no_card(fleet: Lab) -> None:
+    # A real process of the box, of a user who is not root.
+    code, said = fleet.sh(
+        "fleet01",
+        "useradd -m ann 2>/dev/null\n"
+        "setsid su ann -c 'exec sleep 600' >/dev/null 2>&1 </dev/null &\n"
+        "until pid=$(pgrep -u ann -x sleep); do sleep 0.1; done; echo $pid\n",
+    )
+    assert code == 0, said
+    pid = said.split()[-1]
+    put_tool(fleet, "fleet01", f"cat <<'END'\n{REPORT.replace('PID', pid)}\nEND\n")
+    put_tool(fleet, "fleet02", "trap '' TERM HUP\nwhile :; do sleep 1; done\n")
+    code, hosts = gpu(fleet, "fleet01", "fleet02", "fleet03", "--deadline", "5")
+    assert code == 3
+    first = hosts["fleet01"]
+    assert [unit["state"] for unit in first["units"]] == ["busy", "free"]
+    assert first["units"][0]["who"].startswith("ann train")
+    assert first["error"] == ""
+    assert "within 5 s" in hosts["fleet02"]["error"]
+    assert hosts["fleet02"]["units"] == []
+    assert hosts["fleet03"]["error"] == ""
+    assert hosts["fleet03"]["units"] == []
+    fleet.sh("fleet01", f"kill {pid}")
+    fleet.sh("fleet02", "rm /usr/local/bin/nvidia-smi; kill $(pgrep -f /bin/nvidia-smi)")
+
+
+def test_a_dead_host_has_its_line_and_the_others_theirs(fleet: Lab) -> None:
+    put_tool(fleet, "fleet01", f"cat <<'END'\n{REPORT.replace('PID', '4194304')}\nEND\n")
+    put_tool(fleet, "fleet02", "echo 'Failed to initialize NVML: Unknown Error'; exit 255")
+    done = fleet.labctl("gpu", "fleet01", "fleet02", "dead", check=False)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "busy" in done.stdout
+    assert "fleet02: no card can be read" in done.stdout
+    assert "dead: " in done.stdout
+    assert fleet.labctl("gpu", "fleet01", "fleet02").returncode == 0
