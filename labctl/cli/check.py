@@ -25,7 +25,7 @@ Examples:
   labctl check @gpu --nagios          as a plug-in of Nagios, with its exit codes
   labctl check gpu1 --record DIR      keep the raw output, names and ids masked
   labctl check --replay DIR           the same rules on a recording
-  labctl check --replay dmesg.txt     or on a log of somebody's kernel
+  labctl check --replay FILE          or on what nvidia-smi -q -x or dmesg printed
 
 Exit codes: 0 nothing found, 1 a warning or worse (or an answer cut off), 2 bad
 usage or inventory, 3 a host was not reached, 130 interrupted. With --nagios: 0
@@ -65,7 +65,7 @@ FORMATS = ("prometheus", "nagios", "junit")
     "--replay",
     type=click.Path(exists=True, path_type=Path),
     metavar="PATH",
-    help="Check a recording, or a file with the kernel's log, instead of hosts.",
+    help="Check a recording, or a file with a tool's output, instead of hosts.",
 )
 @json_option
 @click.pass_obj

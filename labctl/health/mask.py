@@ -26,6 +26,8 @@ _SERIAL = re.compile(
     r"""((?:"serial_number"|"wwn"|"eui64"|"oui"|"id")\s*:\s*")([^"]+)(?=")"""
     r"""|((?:[Ss]erial ?[Nn]umber|SerialNumber)\s*[:=]\s*)(\S+)"""
 )
+# Elements of nvidia-smi -q -x that are one card's alone.
+_ELEMENT = re.compile(r"(<(?:serial|board_serial_number|module_id|board_id)>)([^<]+)(?=</)")
 # Numbers that are one drive's alone, in reports of smartctl.
 _NUMBER_ID = re.compile(r'("(?:id|ext_id|eui64)"\s*:\s*)\d{7,}')
 _BY_ID = re.compile(r"(?<=_)([A-Za-z0-9]{4,})(?=-if\d)")
@@ -81,6 +83,7 @@ class Masker:
 
     def _text(self, text: str, words: re.Pattern[str] | None) -> str:
         text = _SERIAL.sub(self._serial, text)
+        text = _ELEMENT.sub(self._element, text)
         text = _NUMBER_ID.sub(r"\g<1>0", text)
         text = _BY_ID.sub(lambda found: self._mask("serial", found.group(), _serial), text)
         text = _UUID.sub(lambda found: self._mask("uuid", found.group().lower(), _uuid), text)
@@ -100,6 +103,11 @@ class Masker:
     def _serial(self, found: re.Match[str]) -> str:
         before, secret = found.group(1) or found.group(3), found.group(2) or found.group(4)
         return before + self._mask("serial", secret, _serial)
+
+    def _element(self, found: re.Match[str]) -> str:
+        if found.group(2) in ("N/A", "0x0"):
+            return found.group()
+        return found.group(1) + self._mask("serial", found.group(2), _serial)
 
     def _route(self, found: re.Match[str]) -> str:
         masked = [

@@ -1,7 +1,8 @@
 """Recordings: the raw output of each probe in a file, masked; and how they are played again.
 
 ``DIR/HOST/PROBE.txt`` and ``DIR/HOST/reading.json`` (when, how long, why something is missing). A
-log of the kernel by itself, as ``dmesg`` or ``journalctl -k`` prints it, is a recording too.
+file by itself is a recording too: what a tool for cards printed (`labctl.facts.gpu.recording`), or
+a log of the kernel, as ``dmesg`` or ``journalctl -k`` prints it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from pathlib import Path
 
 from labctl import __version__
 from labctl.errors import UsageError
+from labctl.facts.gpu import kernel_log
+from labctl.facts.gpu.recording import decode, read_recording
+from labctl.facts.machine.gpu import from_facts
 from labctl.facts.machine.kernel_log import from_lines
 from labctl.facts.machine.probe import all_probes
 from labctl.facts.machine.reading import Machine, Reading
@@ -74,22 +78,21 @@ def replay(path: Path, rules: Sequence[Rule]) -> Iterator[HostReport]:
     """Yield the reports of the machines recorded in ``path``.
 
     Args:
-        path: A folder that `record` wrote, one machine's folder in it, or a file with a log of the
-            kernel.
+        path: A folder that `record` wrote, one machine's folder in it, or a file.
         rules: What to hold against the facts.
 
     Raises:
         UsageError: There is no recording.
     """
     if path.is_file():
-        yield _replay_log(path, rules)
+        yield from _replay_file(path, rules)
         return
     places = [path] if (path / _META).is_file() else sorted(path.glob(f"*/{_META}"))
     if not places:
         raise UsageError(
             "no recording is there",
             thing=str(path),
-            action="make one: labctl check HOST --record DIR; or name a file with dmesg's output",
+            action="make one: labctl check HOST --record DIR; or name a file",
         )
     for place in places:
         folder = place if place.is_dir() else place.parent
@@ -111,17 +114,27 @@ def _load(folder: Path) -> Reading:
     return Reading(at, outputs, missing, seconds)
 
 
-def _replay_log(path: Path, rules: Sequence[Rule]) -> HostReport:
+def _replay_file(path: Path, rules: Sequence[Rule]) -> Iterator[HostReport]:
+    text = decode(_read_bytes(path))
     nothing: Fact[object] = absent("not in this recording")
     parts = dict.fromkeys((probe.name for probe in all_probes()), nothing)
-    log = from_lines(_read(path).splitlines())
-    parts["kernel_log"] = Known(log)
-    return HostReport(
-        path.name, path.stat().st_mtime, verdict=judge(parts, rules), machine=Machine(parts)
-    )
+    at = path.stat().st_mtime
+    # A log of the kernel has more in it than its cards.
+    readings = [facts for facts in read_recording(text) or [] if facts.source != kernel_log.NAME]
+    for facts in readings:
+        known: dict[str, Fact[object]] = {**parts, "gpu": Known(from_facts(facts))}
+        name = f"{path.name} ({facts.label})" if facts.label else path.name
+        yield HostReport(name, at, verdict=judge(known, rules), machine=Machine(known))
+    if not readings:
+        parts["kernel_log"] = Known(from_lines(text.splitlines()))
+        yield HostReport(path.name, at, verdict=judge(parts, rules), machine=Machine(parts))
 
 
 def _read(path: Path) -> str:
+    return _read_bytes(path).decode("utf-8", errors="replace")
+
+
+def _read_bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:
             data = stream.read(_LARGEST + 1)
@@ -129,4 +142,4 @@ def _read(path: Path) -> str:
         raise UsageError(f"cannot be read: {error.strerror}", thing=str(path)) from error
     if len(data) > _LARGEST:
         raise UsageError("it is larger than 64 MB; no recording is", thing=str(path))
-    return data.decode("utf-8", errors="replace")
+    return data

@@ -3,8 +3,7 @@
 The module that is loaded, those on the disk for each kernel, DKMS, headers, the library, packages,
 nouveau, Secure Boot, cards on the bus, device files, what apt would replace, and who uses it.
 Sources: NVIDIA's driver README (chapters 4, 5 and "Frequently asked questions"), dkms(8),
-modinfo(8), mokutil(1), Documentation/ABI/testing/sysfs-bus-pci of Linux; NVML's return codes
-(nvml.h), with which nvidia-smi exits.
+modinfo(8), mokutil(1), Documentation/ABI/testing/sysfs-bus-pci of Linux.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from labctl.facts.machine.probe import Probe, Section, Sections, first_line
+from labctl.facts.machine.probe import Probe, Section, Sections
 from labctl.facts.value import Fact, Known, Unknown, absent
 
 _VERSION = re.compile(r"\d+\.\d+(?:\.\d+)?")
@@ -66,10 +65,6 @@ class Driver:
         device_files: Device files of the driver.
         upgrades: Packages of the driver that apt would replace now.
         unattended: Whether packages are upgraded with nobody there.
-        smi: What ``nvidia-smi -L`` said, one line a card; a reason where it did not end or is not
-            there. What it says with another status than 0 is in `smi_status` and `smi_said`.
-        smi_status: Its exit status: one of NVML's return codes.
-        smi_said: The first line of what it said.
         holders: Who would be interrupted by unloading the driver.
         container: What kind of container this is, or ``none``.
     """
@@ -89,9 +84,6 @@ class Driver:
     device_files: Fact[Sequence[str]]
     upgrades: Fact[Sequence[str]]
     unattended: Fact[bool]
-    smi: Fact[Sequence[str]]
-    smi_status: Fact[int]
-    smi_said: Fact[str]
     holders: Fact[Sequence[Holder]]
     container: Fact[str]
 
@@ -108,10 +100,6 @@ def parse(text: str) -> Driver:
         if kernel.release == release:
             running = Known(kernel)
     bootable = [kernel for kernel in kernels if kernel.release in found["boot"].lines]
-    smi = found["smi"]
-    said = first_line(Section(smi.lines, 0), "nvidia-smi")
-    answered = smi.status not in (None, 124, 127)
-    unanswered = smi.trouble("nvidia-smi") or absent("nvidia-smi said nothing")
     return Driver(
         cards=pci.trouble("/sys/bus/pci") or Known(tuple(words[0] for words in cards if words)),
         bound=pci.trouble("/sys/bus/pci")
@@ -132,11 +120,6 @@ def parse(text: str) -> Driver:
         device_files=found["devices"].trouble("/dev") or Known(tuple(found["devices"].lines)),
         upgrades=_upgrades(found["upgrades"]),
         unattended=_unattended(found["unattended"]),
-        smi=unanswered
-        if not answered
-        else Known(tuple(line for line in smi.lines if line.startswith("GPU "))),
-        smi_status=Known(smi.status) if answered and smi.status is not None else unanswered,
-        smi_said=said if answered else unanswered,
         holders=_holders(found["holders"]),
         container=_container(found["virt"]),
     )
@@ -274,8 +257,7 @@ pids=$(find /proc/[0-9]*/fd -maxdepth 1 -lname '/dev/nvidia*' | cut -d/ -f3 | so
 [ -n "$pids" ] && ps -o pid=,user:32=,comm= -p "${pids%,}"
 fi
 printf '[holders=0]\n'
-part virt 5 systemd-detect-virt -c
-part smi 10 nvidia-smi -L 2>&1""".strip(),
+part virt 5 systemd-detect-virt -c""".strip(),
     parse,
     order=95,
 )

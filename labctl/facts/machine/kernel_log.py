@@ -75,7 +75,8 @@ class KernelLog:
     Attributes:
         lines: Lines that may tell of trouble, oldest first.
         xids: Xid messages by card and code.
-        off_bus: Addresses of cards of which the driver said that they have fallen off the bus.
+        off_bus: Addresses of cards of which the driver said in words alone, without the number 79,
+            that they have fallen off the bus.
         oom_killed: Names of processes that were killed for want of memory, newest last.
         disk_errors: Messages of failed reads and writes, and of file systems with errors.
         hung: Messages of tasks and processors that stand still.
@@ -136,11 +137,14 @@ def from_lines(
     def those(pattern: re.Pattern[str]) -> Fact[Sequence[str]]:
         return Known(tuple(text for text in texts if pattern.search(text)))
 
-    off_bus = [match.group(1).lower() for text in texts if (match := _LOST.search(text))]
+    xids = _xids(read)
+    numbered = {xid.pci for xid in xids if xid.code == 79}
+    lost = [match.group(1).lower() for text in texts if (match := _LOST.search(text))]
+    off_bus = [pci for pci in lost if pci not in numbered]
     kills = [match for text in texts if (match := _OOM.search(text))]
     return KernelLog(
         Known(tuple(read)),
-        Known(tuple(_xids(read))),
+        Known(tuple(xids)),
         Known(tuple(dict.fromkeys(off_bus))),
         Known(tuple(match.group(2) or f"pid {match.group(1)}" for match in kills)),
         those(_DISK),

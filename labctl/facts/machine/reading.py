@@ -15,7 +15,7 @@ from labctl.errors import UnreachableError
 from labctl.facts.machine.clock import control_line
 from labctl.facts.machine.probe import PROLOGUE, Probe, all_probes
 from labctl.facts.value import Fact, Known, Reason, Unknown
-from labctl.transport.script import Record, RecordReader, assemble, record
+from labctl.transport.script import Record, RecordReader, Script, assemble, record
 from labctl.transport.session import ScriptCancelledError, Session
 
 T = TypeVar("T")
@@ -54,6 +54,11 @@ class Machine:
         return Known(part.value)
 
 
+def whole_script() -> Script:
+    """Return the script that asks a machine everything."""
+    return assemble(PROLOGUE + "".join(record(p.name, p.snippet) for p in all_probes()))
+
+
 def read(
     session: Session, *, deadline: float, cancelled: Callable[[], bool] = lambda: False
 ) -> Reading:
@@ -68,7 +73,7 @@ def read(
         UnreachableError: Nothing came, not even one probe's output.
         ScriptCancelledError: ``cancelled`` said so.
     """
-    script = assemble(PROLOGUE + "".join(record(p.name, p.snippet) for p in all_probes()))
+    script = whole_script()
     outputs: dict[str, str] = {}
     sent = time.time()
     begun = time.monotonic()

@@ -107,6 +107,29 @@ def test_a_box_that_dies_in_mid_answer_says_what_it_said(fleet: Lab) -> None:
         fleet.sh("fleet03", "rm -f /run/die /usr/local/bin/systemd-detect-virt")
 
 
+def test_a_wedged_driver_is_a_finding_and_hides_nothing(fleet: Lab) -> None:
+    """nvidia-smi never comes back; every other fact of the box is there."""
+    program = "/usr/local/bin/nvidia-smi"
+    script = f"printf '#!/bin/sh\\nexec sleep 600\\n' >{program}; chmod 755 {program}"
+    assert fleet.sh("fleet03", script) == (0, "")
+    try:
+        code, hosts = check(fleet, "fleet03", "--facts", "--timeout", "90")
+        host = hosts["fleet03"]
+        assert (code, host["status"]) == (1, "critical")
+        assert "driver-wedged" in rules(host)
+        assert host["missing"] is None
+        gpu = host["facts"]["gpu"]["value"]
+        assert gpu["tool"] == {"value": "nvidia-smi"}
+        assert gpu["cards"]["unknown"] == "timed_out"
+        # Nothing of it stays behind that can be ended.
+        left = (
+            "for f in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$f; echo; done | grep -c '^sleep 600'"
+        )
+        assert fleet.sh("fleet03", left)[1].strip() == "0"
+    finally:
+        fleet.sh("fleet03", f"rm -f {program}")
+
+
 def test_dead_hosts_are_told_last_and_with_what_was_found_before(
     fleet: Lab, tmp_path: Path
 ) -> None:

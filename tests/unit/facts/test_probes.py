@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labctl.facts.machine import disks, driver, kernel_log, memory, smart, units
+from labctl.facts.machine import disks, driver, gpu, kernel_log, memory, smart, units
 from labctl.facts.machine.clock import Clock, control_line
 from labctl.facts.machine.clock import parse as parse_clock
 from labctl.facts.machine.disks import Disks
@@ -244,9 +244,6 @@ Unattended='1'
 [virt]
 none
 [virt=1]
-[smi]
-Failed to initialize NVML: Driver/library version mismatch
-[smi=18]
 """
     found = driver.parse(text)
     assert found.cards == Known(("0000:01:00.0",))
@@ -262,7 +259,50 @@ Failed to initialize NVML: Driver/library version mismatch
     assert found.upgrades == Known(("libnvidia-ml1",))
     assert found.unattended == Known(True)
     assert found.holders == Known((driver.Holder(4711, "ada", "python3 train"),))
-    assert (found.container, found.smi_status) == (Known("none"), Known(18))
+    assert found.container == Known("none")
+
+
+def test_cards_by_nvidia_smi_of_which_one_is_lost() -> None:
+    report = (
+        "<nvidia_smi_log><driver_version>550.1</driver_version><attached_gpus>1</attached_gpus>"
+        '<gpu id="00000000:01:00.0"><product_name>A</product_name></gpu></nvidia_smi_log>'
+    )
+    lost = "Unable to determine the device handle for GPU 0000:02:00.0: GPU is lost."
+    bus = "0000:01:00.0 0x10de nvidia\n0000:02:00.0 0x10de nvidia\n0000:03:00.0 0x10de nvidia"
+    found = gpu.parse(
+        f"[tool]\nnvidia-smi\n[tool=0]\n[bus]\n{bus}\n[bus=0]\n[said]\n{lost}\n{report}\n[said=15]\n"
+    )
+    assert (found.status, found.driver) == (Known(15), Known("550.1"))
+    assert isinstance(found.cards, Known)
+    assert [card.name for card in found.cards.value] == [Known("A")]
+    assert isinstance(found.unread, Known)
+    assert [(card.pci, card.reason) for card in found.unread.value] == [
+        ("0000:02:00.0", "lost"),
+        ("0000:03:00.0", "lost"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "reason"),
+    [
+        (124, "", Reason.TIMED_OUT),
+        (18, "Failed to initialize NVML: Driver/library version mismatch", Reason.UNREADABLE),
+        (9, "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", None),
+        (0, "\x00\x1b garbage <<<", Reason.UNREADABLE),
+    ],
+)
+def test_nvidia_smi_that_fails(status: int, said: str, reason: Reason | None) -> None:
+    text = "[tool]\nnvidia-smi\n[tool=0]\n[bus]\n0000:01:00.0 0x10de nvidia\n[bus=0]\n"
+    found = gpu.parse(f"{text}[said]\n{said}\n[said={status}]\n")
+    assert isinstance(found.cards, Unknown)
+    assert found.cards.reason is (reason or Reason.ABSENT)
+    assert isinstance(found.unread, Unknown)
+
+
+def test_no_tool_and_no_card_is_no_trouble() -> None:
+    found = gpu.parse("[tool]\n\n[tool=0]\n[bus]\n[bus=0]\n[said]\n[said=127]\n")
+    assert found.cards == Known(())
+    assert isinstance(found.tool, Unknown)
 
 
 def test_smart_report_of_nvme_and_of_a_disk() -> None:

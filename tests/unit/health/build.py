@@ -28,6 +28,8 @@ def make(kind: Any, value: Any) -> Any:
             return Unknown(Reason(value["unknown"]), value.get("words", ""))
         inner = next(a for a in typing.get_args(kind) if typing.get_origin(a) is Known)
         return Known(make(typing.get_args(inner)[0], value))
+    if kind is types.NoneType or value is None:
+        return None
     if origin is not None and issubclass(origin, Sequence):
         assert isinstance(value, list), f"{value!r} is no list"
         return tuple(make(typing.get_args(kind)[0], one) for one in value)
@@ -46,5 +48,5 @@ def make(kind: Any, value: Any) -> Any:
 
 def _nothing(hint: Any) -> Any:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return absent()
+        return None if types.NoneType in typing.get_args(hint) else absent()
     return hint()

@@ -47,6 +47,10 @@ OUTPUTS = {
     "network": "[routes]\neth0\t00000000\t014DA8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
     "fe80000000000000020c29fffe123456 40 00000000000000000000000000000000 00 0 256 1 0 1 eth0\n"
     "[routes=0]\n",
+    "gpu": "[tool]\nnvidia-smi\n[tool=0]\n[said]\n<nvidia_smi_log><gpu id='00000000:9B:00.0'>"
+    "<uuid>GPU-509665ad-b600-ac93-3616-d754b23d636d</uuid><serial>1324419</serial>"
+    "<reset_status><x>N/A</x></reset_status><gpu_recovery_action>GPU Reset</gpu_recovery_action>"
+    "<process_name>/home/linus/train</process_name></gpu></nvidia_smi_log>\n[said=0]\n",
     "tools": "[glibc]\nglibc 2.36\n[glibc=0]\nfe80::20c:29ff:fe12:3456 at 10:24:18\n",
 }
 NAMES = [
@@ -59,6 +63,7 @@ NAMES = [
     "198.51.100.7",
     "509665ad",
     "1650124014249",
+    "1324419",
     "0c:42:a1:12:34:56",
     "S3Z9NB0K",
     "21505998877",
@@ -90,7 +95,7 @@ def test_masking_twice_changes_nothing_that_rules_see() -> None:
     assert [(one.rule, one.severity) for one in before.findings] == [
         (one.rule, one.severity) for one in after.findings
     ]
-    assert {"xid", "card-off-the-bus", "drive-fails"} <= {one.rule for one in before.findings}
+    assert {"xid", "drive-fails", "card-asks-for-action"} <= {one.rule for one in before.findings}
 
 
 def test_this_machine_recorded_and_played_again(tmp_path: Path) -> None:
@@ -161,6 +166,16 @@ def test_a_log_of_a_kernel(tmp_path: Path) -> None:
     assert "gpu-reset" in finding.action
 
 
+def test_a_card_that_is_gone_is_told_once_with_or_without_a_number(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    words = "[  1.0] NVRM: GPU 0000:9b:00.0: GPU has fallen off the bus.\n"
+    number = "[  2.0] NVRM: Xid (PCI:0000:9b:00): 79, pid=1, GPU has fallen off the bus.\n"
+    for text, rule in ((words, "card-off-the-bus"), (words + number, "xid")):
+        log.write_text(text)
+        (report,) = replay(log, shipped_rules())
+        assert [one.rule for one in report.verdict.findings] == [rule]
+
+
 @pytest.mark.parametrize(
     ("name", "codes"), [("xid-119.log", {"119"}), ("xid-13-and-oom.log", {"13", "43"})]
 )
@@ -173,3 +188,39 @@ def test_logs_of_other_peoples_machines(name: str, codes: set[str]) -> None:
     assert {text.split()[1] for text in said} == codes
     assert ("oom" in name) == ("killed-for-memory" in {o.rule for o in report.verdict.findings})
     assert json.dumps([one.says for one in report.verdict.findings])
+
+
+_CARDS = sorted(
+    path.relative_to(SAMPLES)
+    for pattern in ("nvidia-smi-*/*", "rocm-smi/*", "snippets/cnmon*")
+    for path in SAMPLES.glob(pattern)
+) or [Path("nvidia-smi-xml/any.xml")]
+
+
+@pytest.mark.parametrize("name", _CARDS, ids=str)
+def test_cards_of_other_peoples_machines(name: Path) -> None:
+    if not (SAMPLES / name).is_file():
+        pytest.skip("no recordings of other people's machines here")
+    reports = list(replay(SAMPLES / name, shipped_rules()))
+    assert reports
+    for report in reports:
+        assert not [gap for gap in report.verdict.not_judged if gap.reason == "wrong_rule"]
+        rules = {one.rule for one in report.verdict.findings}
+        assert ("card-remap-pending" in rules) == name.name.endswith("a10")
+        assert not rules & {"card-asks-for-action", "card-memory-errors", "card-remap-failed"}
+
+
+def test_a_report_of_nvidia_smi(tmp_path: Path) -> None:
+    (tmp_path / "smi.xml").write_text(
+        "<nvidia_smi_log><attached_gpus>1</attached_gpus><gpu id='00000000:01:00.0'>"
+        "<product_name>A</product_name><gpu_recovery_action>Node Reboot</gpu_recovery_action>"
+        "<remapped_rows><remapped_row_failure>Yes</remapped_row_failure></remapped_rows>"
+        "</gpu></nvidia_smi_log>"
+    )
+    (report,) = replay(tmp_path / "smi.xml", shipped_rules())
+    assert report.host == "smi.xml"
+    assert {one.rule for one in report.verdict.findings} == {
+        "card-asks-for-action",
+        "card-remap-failed",
+    }
+    assert {one.subject for one in report.verdict.findings} == {"0000:01:00.0"}

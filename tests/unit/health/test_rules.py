@@ -76,9 +76,9 @@ def test_one_cause_of_a_broken_driver() -> None:
                 "running": {"release": "6.1", "module": "535.1", "headers": True},
                 "packages": ["nvidia-driver"],
                 "device_files": [],
-                "smi_status": 9,
                 "container": "none",
-            }
+            },
+            "gpu": {"tool": "nvidia-smi", "status": 9, "cards": {"unknown": "absent"}},
         }
     )
     found = judge(facts, shipped_rules()).findings
