@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,7 @@ FUNCTIONS: Mapping[str, Callable[..., object]] = {
     "abs": abs,
     "max": max,
     "min": min,
+    "version": lambda text: [int(part) for part in re.findall(r"\d+", str(text))],
     "startswith": lambda text, start: str(text).startswith(start),
 }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 from labctl.facts.machine.probe import Probe, Section, Sections
 from labctl.facts.value import Fact, Known, Unknown, absent
@@ -56,7 +56,6 @@ class Driver:
         nouveau: Whether the free driver nouveau is loaded.
         running: The running kernel, with the module on the disk for it.
         next: The newest installed kernel: what the next boot starts.
-        dkms: DKMS has the driver's source.
         dkms_failed: Lines of ``dkms status`` that tell of a module not installed.
         library: Version of libnvidia-ml, which nvidia-smi and everything else uses.
         packages: Installed packages of the driver.
@@ -75,7 +74,6 @@ class Driver:
     nouveau: Fact[bool]
     running: Fact[Kernel]
     next: Fact[Kernel]
-    dkms: Fact[bool]
     dkms_failed: Fact[Sequence[str]]
     library: Fact[str]
     packages: Fact[Sequence[str]]
@@ -91,6 +89,16 @@ class Driver:
 def parse(text: str) -> Driver:
     """Return the facts in the output of the snippet."""
     found = Sections(text)
+    driver = _parse(found)
+    if found["none"].status != 0:
+        return driver
+    # The rest was not asked.
+    nothing: Unknown = absent("neither a card nor anything of its driver is here")
+    asked = {"cards", "bound", "loaded", "nouveau", "packages"}
+    return replace(driver, **{f.name: nothing for f in fields(driver) if f.name not in asked})
+
+
+def _parse(found: Sections) -> Driver:
     pci = found["pci"]
     cards = [line.split() for line in pci.lines]
     kernels = _kernels(found["kernels"])
@@ -110,7 +118,6 @@ def parse(text: str) -> Driver:
         next=Known(max(bootable, key=lambda kernel: natural(kernel.release)))
         if bootable
         else absent("no kernel in /boot"),
-        dkms=_holds(found["dkms source"]),
         dkms_failed=_dkms_failed(found["dkms"]),
         library=_version(found["library"], "libnvidia-ml"),
         packages=found["packages"].trouble("dpkg-query")
@@ -218,10 +225,15 @@ done
 printf '[pci=0]\n'
 show loaded /sys/module/nvidia/version
 printf '[nouveau]\n'; [ -d /sys/module/nouveau ]; printf '[nouveau=%s]\n' $?
-part uname 5 uname -r
 printf '[packages]\n'
-within 10 dpkg-query -W -f='${db:Status-Abbrev} ${Package}\n' '*nvidia*'; rc=$?
-[ $rc -eq 1 ] && rc=0; printf '[packages=%s]\n' $rc
+list=$(within 10 dpkg-query -W -f='${db:Status-Abbrev} ${Package}\n' '*nvidia*'); rc=$?
+[ $rc -eq 1 ] && rc=0; printf '%s\n[packages=%s]\n' "$list" $rc
+case $list in ii*|*'
+ii'*) installed=yes;; esac
+# Where there is nothing of the driver's, there is nothing more to ask.
+[ -n "$cards$installed" ] || [ -e /sys/module/nvidia ] || command -v nvidia-smi >/dev/null || {
+printf '[none]\n[none=0]\n'; exit 0; }
+part uname 5 uname -r
 printf '[boot]\n'; for file in /boot/vmlinuz-*; do echo "${file#/boot/vmlinuz-}"; done
 printf '[boot=0]\n[kernels]\n'
 for dir in /lib/modules/*; do
@@ -230,21 +242,20 @@ headers=no; [ -e "$dir/build/Makefile" ] && headers=yes
 printf '%s|%s|%s\n' "${dir##*/}" $headers "$(within 5 modinfo -F version -k "${dir##*/}" nvidia)"
 done
 printf '[kernels=0]\n'
-printf '[dkms source]\n'; set -- /var/lib/dkms/nvidia*; [ -e "$1" ]; printf '[dkms source=%s]\n' $?
 part dkms 10 dkms status
 printf '[library]\n'; within 5 ldconfig -p | sed -n 's/.*libnvidia-ml[.]so[.]1 .*=> //p' |
 while read -r file; do readlink -f "$file"; break; done; printf '[library=0]\n'
 show_sb() { for file in /sys/firmware/efi/efivars/SecureBoot-*; do
 [ -e "$file" ] || return 127; od -An -tu1 "$file"; return; done; }
 printf '[secure boot]\n'; show_sb; printf '[secure boot=%s]\n' $?
-printf '[rejected]\n'; dmesg >/dev/null 2>&1; rc=$?
-dmesg | grep -iE 'nvidia.*(Key was rejected|module verification failed.*required)|Lockdown.*nvidia'
+printf '[rejected]\n'; log=$(within 10 dmesg 2>&1); rc=$?
+[ $rc -eq 0 ] || log=
+printf '%s\n' "$log" |
+grep -iE 'nvidia.*(Key was rejected|module verification failed.*required)|Lockdown.*nvidia'
 printf '[rejected=%s]\n' $rc
 printf '[devices]\n'; for file in /dev/nvidia*; do [ -e "$file" ] && echo "$file"; done
-printf '[devices=0]\n'
-installed=$(dpkg-query -W -f='${db:Status-Abbrev}\n' '*nvidia*' | grep -c '^ii')
-printf '[upgrades]\n'; rc=0
-[ "$installed" -gt 0 ] && { within 20 apt-get -s -q -o Debug::NoLocking=1 -o Dir::Cache::pkgcache= \
+printf '[devices=0]\n[upgrades]\n'; rc=0
+[ -n "$installed" ] && { within 20 apt-get -s -q -o Debug::NoLocking=1 -o Dir::Cache::pkgcache= \
 -o Dir::Cache::srcpkgcache= upgrade; rc=$?; }
 printf '[upgrades=%s]\n' $rc
 printf '[unattended]\n'; rc=127

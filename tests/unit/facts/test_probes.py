@@ -195,6 +195,17 @@ def test_failed_units_and_a_machine_without_systemd() -> None:
     assert gone.reason is Reason.ABSENT
 
 
+def test_where_there_is_no_card_nothing_more_is_asked(outputs: dict[str, str]) -> None:
+    found = driver.parse("[pci]\n[pci=0]\n[packages]\n[packages=0]\n[none]\n[none=0]\n")
+    assert found.cards == Known(())
+    assert isinstance(found.library, Unknown)
+    assert found.library.reason is Reason.ABSENT
+    # Cut off before that word, it is not known.
+    cut = driver.parse("[pci]\n[pci=0]\n[packages]\n").library
+    assert isinstance(cut, Unknown)
+    assert cut.reason is Reason.LOST
+
+
 def test_newest_kernel_is_by_number_and_not_by_letter() -> None:
     releases = ["6.1.0-9-amd64", "6.1.0-21-amd64", "5.10.0-30-amd64"]
     assert max(releases, key=driver.natural) == "6.1.0-21-amd64"

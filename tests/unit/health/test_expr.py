@@ -42,6 +42,8 @@ def value(text: str, **names: Any) -> object:
         ("2 in [1, 2] and -1 < 0 and 6 / 3 == 2", True),
         ("max(1, 3) - min(1, 3)", 2),
         ("startswith('abc', 'ab')", True),
+        ("version('2.4') < version('2.36')", True),
+        ("version(u) < version('2.36')", LOST),
     ],
 )
 def test_values(text: str, result: object) -> None:
