@@ -165,8 +165,12 @@ def test_the_page_names_every_rule() -> None:
         assert f"`{name}`" in page, name
 
 
-def test_the_example_of_the_page_is_a_rule_that_holds() -> None:
+def test_the_examples_of_the_page_are_rules_that_hold() -> None:
     page = (Path(__file__).parents[3] / "docs" / "check.md").read_text()
-    (rule,) = parse_rules(page.partition("```yaml\n")[2].partition("```")[0], "check.md")
+    first, second = (part.partition("```")[0] for part in page.split("```yaml\n")[1:])
+    (rule,) = parse_rules(first, "check.md")
     assert judge(parts(rule.fires), [rule]).findings
     assert not judge(parts(rule.silent), [rule]).findings
+    needs = parse_rules(second, "check.md")
+    assert judge(parts({"tools": {"glibc": "2.31", "encoders": ["libx264"]}}), needs).findings
+    assert not judge(parts({"tools": {"glibc": "2.36", "encoders": ["libx264"]}}), needs).findings
