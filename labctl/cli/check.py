@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ Examples:
   labctl check gpu1 --verbose         also what is fine to know, and what could not be said
   labctl check gpu1 --json --facts    everything that was read, for programs
   labctl check @gpu --nagios          as a plug-in of Nagios, with its exit codes
+  labctl check @gpu --watch 60        again each minute; what changes is told
+  labctl check @gpu --html >page.html for a person who has no terminal
   labctl check gpu1 --record DIR      keep the raw output, names and ids masked
   labctl check --replay DIR           the same rules on a recording
   labctl check --replay FILE          or on what nvidia-smi -q -x or dmesg printed
@@ -31,7 +34,7 @@ Exit codes: 0 nothing found, 1 a warning or worse (or an answer cut off), 2 bad
 usage or inventory, 3 a host was not reached, 130 interrupted. With --nagios: 0
 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN."""
 
-FORMATS = ("prometheus", "nagios", "junit")
+FORMATS = ("prometheus", "nagios", "junit", "html")
 
 
 @click.command(epilog=EPILOG)
@@ -41,6 +44,13 @@ FORMATS = ("prometheus", "nagios", "junit")
 @click.option("--prometheus", is_flag=True, help="Print metrics in Prometheus' text format.")
 @click.option("--nagios", is_flag=True, help="Print and exit as a plug-in of Nagios.")
 @click.option("--junit", is_flag=True, help="Print JUnit's XML.")
+@click.option("--html", is_flag=True, help="Print one page that needs nothing else.")
+@click.option(
+    "--watch",
+    type=click.FloatRange(0.1, 86400),
+    metavar="SECONDS",
+    help="Check again and again, and tell what changes.",
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(0.5, 600),
@@ -79,6 +89,7 @@ def check(
     timeout: float,
     jobs: int,
     accept_new: bool,
+    watch: float | None,
     record: Path | None,
     replay: Path | None,
     as_json: bool,
@@ -90,16 +101,23 @@ def check(
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other")
     if replay and (hosts or record):
         raise UsageError("a recording has its own hosts", thing="--replay")
+    if watch and (chosen or record or replay):
+        raise UsageError("it goes with hosts alone, and prints for people", thing="--watch")
     from labctl.health.rules_file import all_rules
 
     rules = all_rules()
     begun = time.monotonic()
+    live = partial(_live, app, hosts, rules, timeout=timeout, jobs=jobs, accept_new=accept_new)
+    if watch:
+        from labctl.cli.check_output import watch_for_ever
+
+        watch_for_ever(live, every=watch, verbose=verbose)
     if replay:
         from labctl.health.recording import replay as play
 
         stream = play(replay, rules)
     else:
-        stream = _live(app, hosts, rules, timeout=timeout, jobs=jobs, accept_new=accept_new)
+        stream = live()
     from labctl.cli.check_output import print_whole, watch_stream
 
     reports = list(stream) if chosen else watch_stream(stream, verbose=verbose)

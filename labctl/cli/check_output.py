@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
 
 from labctl.health.finding import Finding, Severity
 from labctl.health.report import HostReport
@@ -40,6 +41,28 @@ def watch_stream(stream: Iterable[HostReport], *, verbose: bool) -> list[HostRep
         out.line()
         out.line(f"{len(reports)} hosts in {time.monotonic() - begun:.1f} s: {told}")
     return reports
+
+
+def watch_for_ever(
+    check: Callable[[], Iterable[HostReport]], *, every: float, verbose: bool
+) -> NoReturn:
+    """Check again each ``every`` seconds; print all once, then the hosts that have changed.
+
+    Ends by Ctrl-C only.
+    """
+    out = Terminal()
+    before: dict[str, object] = {}
+    while True:
+        begun = time.monotonic()
+        now = time.strftime("%H:%M:%S")
+        for report in check():
+            seen = (report.status, [(one.rule, one.subject) for one in report.verdict.findings])
+            if before.get(report.host) != seen:
+                out.line(out.paint(now, "dim"))
+                for line in lines(report, out, verbose=verbose):
+                    out.line(line)
+            before[report.host] = seen
+        time.sleep(max(every - (time.monotonic() - begun), 0.0))
 
 
 def lines(report: HostReport, out: Terminal, *, verbose: bool) -> list[str]:
@@ -106,6 +129,10 @@ def print_whole(
         from labctl.health.formats import prometheus
 
         sys.stdout.write(prometheus.render(reports))
+    elif form == "html":
+        from labctl.health.formats import html
+
+        sys.stdout.write(html.render(reports))
     else:
         from labctl.health.formats import junit
 

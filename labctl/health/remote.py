@@ -12,7 +12,8 @@ from labctl.transport.machines import Machines
 from labctl.transport.session import Session
 from labctl.transport.ssh import Access, connect
 
-_CONNECT_S = 10.0
+# Of what a host may take in all, for each of its steps: connection, key exchange.
+_CONNECT_SHARE = 1 / 3
 
 
 def remote_targets(
@@ -23,7 +24,7 @@ def remote_targets(
     Args:
         machines: The machines.
         early: Connections that have been begun.
-        timeout: Seconds for connecting, where neither the inventory nor we say a shorter time.
+        timeout: Seconds that a host may take in all.
         accept_new: Accept unknown host keys.
     """
     return [
@@ -44,7 +45,7 @@ def _connect(
         target,
         Access(
             decide=lambda name, kind, mark: accept_new,
-            connect_timeout=min(timeout, _CONNECT_S),
+            connect_timeout=timeout * _CONNECT_SHARE,
             early=early,
         ),
     )

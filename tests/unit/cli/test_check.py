@@ -1,7 +1,11 @@
 """``labctl check`` as a person and as a program runs it."""
 
 import json
+import os
+import signal
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -70,6 +74,9 @@ def test_other_forms(labctl: Labctl, lost: str) -> None:
     metrics = labctl("check", "--replay", lost, "--prometheus")
     assert metrics.returncode == 1
     assert 'labctl_check_up{host="dmesg.txt"} 1.0' in metrics.stdout
+    page = labctl("check", "--replay", lost, "--html")
+    assert page.returncode == 1
+    assert "Xid 79" in page.stdout
     cases = labctl("check", "--replay", lost, "--junit")
     assert cases.returncode == 1
     assert ElementTree.fromstring(cases.stdout).get("failures") == "1"
@@ -95,6 +102,7 @@ def test_hosts_that_are_off(labctl: Labctl, tmp_path: Path) -> None:
         (("x", "--replay", "."), "a recording has its own hosts"),
         (("--replay", "nothing"), "does not exist"),
         (("--replay", "."), "no recording is there"),
+        (("--watch", "1", "--json"), "goes with hosts alone"),
         (("nohost",), "inventory"),
         (("--timeout", "0"), "--timeout"),
     ],
@@ -124,3 +132,31 @@ def test_record_then_replay(labctl: Labctl) -> None:
     first, second = (json.loads(said.stdout)["hosts"][0] for said in (live, again))
     assert second["host"] == "host1"
     assert [one["rule"] for one in first["findings"]] == [one["rule"] for one in second["findings"]]
+
+
+def test_watching_checks_again_until_it_is_ended(tmp_path: Path, home: Path) -> None:
+    rules = home / ".config/labctl/rules"
+    rules.mkdir(parents=True)
+    (rules / "own.yaml").write_text(
+        "- {id: up, when: system.uptime_s > 0, severity: info, says: it is up, action: a}\n"
+    )
+    command = [sys.executable, "-m", "labctl", "check", "local", "--watch", "0.1", "--verbose"]
+    environment = {"HOME": str(home), "PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stdout:
+            if "it is up" in line:
+                break
+        memory = home / ".local/state/labctl/check/local.json"
+        first = memory.stat().st_mtime_ns
+        end = time.monotonic() + 60
+        while memory.stat().st_mtime_ns == first and time.monotonic() < end:
+            time.sleep(0.05)
+        assert memory.stat().st_mtime_ns != first, "it did not check again"
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(60) == 130

@@ -1,6 +1,7 @@
 """The forms for other systems, read by their own rules."""
 
 import math
+from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
@@ -12,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from labctl.facts.machine.reading import Reading
 from labctl.facts.value import Reason, Unknown
 from labctl.health.finding import Finding, NotJudged, Severity, Verdict
-from labctl.health.formats import junit, nagios, prometheus
+from labctl.health.formats import html, junit, nagios, prometheus
 from labctl.health.formats.jsonform import STATUSES, data
 from labctl.health.judge import judge
 from labctl.health.report import HostReport, Last
@@ -102,6 +103,7 @@ def test_no_text_breaks_a_form(says: str, host: str, subject: str) -> None:
     labels = [one.labels for fam in families for one in fam.samples if "subject" in one.labels]
     assert labels[0]["subject"] == subject
     ElementTree.fromstring(junit.render([report], shipped_rules()))
+    html.render([report]).encode()
     assert nagios.render([report]).count("\n") == 2
 
 
@@ -144,3 +146,43 @@ def test_json_counts_and_ages() -> None:
     assert hosts[5]["last"]["findings"][0]["severity"] == "info"
     assert hosts[5]["last"]["age_s"] > hosts[5]["age_s"]
     assert not math.isnan(hosts[0]["age_s"])
+
+
+class Page(HTMLParser):
+    """Elements and text of a page; fails on an element that is closed and not open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_is_whole_needs_nothing_and_runs_nothing() -> None:
+    evil = "<script>alert(1)</script>' onload='x"
+    hostile = HostReport(
+        evil, 1.0, verdict=Verdict((found(Severity.WARNING, says=evil, subject=evil),))
+    )
+    page = Page()
+    page.feed(html.render([*ALL, hostile]))
+    page.close()
+    assert page.open == []
+    tags = {tag for tag, _ in page.seen}
+    assert not tags & {"script", "link", "img", "iframe"}
+    names = {name for _, attributes in page.seen for name in attributes}
+    assert names <= {"lang", "charset", "name", "content", "href", "id", "class"}
+    assert all(str(a["href"]).startswith("#") for _, a in page.seen if "href" in a)
+    assert page.text.count(evil) == 3  # in the table, as a heading, as a finding
+    assert page.text.index("unreachable: refused") < page.text.index("disk full")
+    assert "The answer is not whole: lost: the line broke" in page.text
