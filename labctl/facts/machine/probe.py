@@ -21,7 +21,8 @@ T = TypeVar("T")
 # `within SECONDS COMMAND...` runs a command and returns its status, or 124 (as timeout(1) does)
 # when the time is up, even where the command hangs in the kernel and cannot be killed, as on a dead
 # NFS server or a wedged driver. timeout(1) waits for such a command for ever. What is killed there
-# writes nothing any more when it wakes up, so it cannot write into a later record.
+# writes nothing any more when it wakes up, so it cannot write into a later record. The watchdog ends
+# its own sleep by SIGKILL: another signal is lost if it comes between that one's fork and exec.
 PROLOGUE = r"""
 within() {
 limit=$1; shift
@@ -29,9 +30,9 @@ command -v "$1" >/dev/null || return 127
 read -r self rest </proc/self/stat
 trap : USR1
 "$@" & job=$!
-( trap 'kill $nap; exit 0' TERM
-sleep "$limit" & nap=$!
-wait $nap
+( trap 'kill -9 $!; exit 0' TERM
+sleep "$limit" &
+wait $!
 kill -9 $job; kill -USR1 $self ) >/dev/null 2>&1 & dog=$!
 wait $job; rc=$?
 kill $dog; wait $dog

@@ -1,6 +1,8 @@
 """Probes on this machine, on recorded output, and on garbage."""
 
+import os
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from labctl.facts.machine.memory import Memory
 from labctl.facts.machine.probe import PROLOGUE, Probe, Section, Sections, all_probes
 from labctl.facts.machine.system import System
 from labctl.facts.value import Known, Reason, Unknown, to_json
+from labctl.procs import find_by_word
 
 Shell = Callable[[str], "subprocess.CompletedProcess[bytes]"]
 PROBES = {probe.name: probe for probe in all_probes()}
@@ -117,6 +120,21 @@ def test_a_command_that_hangs_is_left(sh: Shell) -> None:
     found = Sections(said.stdout.decode())
     assert found["a"].trouble("sleep") == Unknown(Reason.TIMED_OUT, "sleep did not end in time")
     assert found["b"] == Section(["hi"], 0)
+
+
+def test_no_process_is_left_behind(sh: Shell, tmp_path: Path) -> None:
+    """Neither the command that was given up, nor what watched over the others."""
+    naps = [f"61{number}.{os.getpid()}" for number in range(2)]
+    body = f"part a 1 sleep {naps[0]}\n" + f"part b {naps[1]} true\n" * 60
+    sh(PROLOGUE + f"( {body} ) </dev/null 2>/dev/null")
+    end = time.monotonic() + 30
+    while found := [nap for nap in naps if _runs(nap)]:
+        assert time.monotonic() < end, found
+        time.sleep(0.05)
+
+
+def _runs(argument: str) -> bool:
+    return bool(find_by_word(argument))
 
 
 def test_a_file_system_that_hangs_is_one_fact_and_delays_no_other(
