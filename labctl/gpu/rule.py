@@ -45,11 +45,16 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """The state of a card, why, and what is worth knowing beside it."""
+    """The state of a card, why, and what is worth knowing beside it.
+
+    Attributes:
+        person: Who has booked it, where it is booked.
+    """
 
     state: State
     why: str
     notes: tuple[str, ...] = ()
+    person: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,11 @@ def judge(
     state, why = _use(unit, idle_s)
     if state is State.FREE and booking is not None:
         until = f" until {booking.until}" if booking.until else ""
-        return Verdict(State.BOOKED, f"booked by {booking.person}{until}", notes)
+        why = f"booked by {booking.person}{until}"
+        return Verdict(State.BOOKED, why, notes, booking.person)
+    if state in (State.BUSY, State.IDLE_HELD) and booking is not None:
+        until = f" until {booking.until}" if booking.until else ""
+        return Verdict(state, why, (f"booked by {booking.person}{until}", *notes), booking.person)
     return Verdict(state, why, notes)
 
 
