@@ -24,7 +24,7 @@ Examples:
   labctl gpu gpu1 gpu2                 these hosts
   labctl gpu --json @lab               as one JSON document
   labctl gpu free --count 2 --memory 40G --same-host
-  labctl gpu wait --memory 40G && ./train.sh
+  labctl gpu run --count 2 --memory 20G -- python train.py
   labctl gpu book gpu1:0 --for 4h      announce it to the others
   labctl gpu report --since 7d         who had what
   labctl gpu --replay report.xml       a recorded 'nvidia-smi -q -x'
@@ -42,6 +42,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # command -> (module, attribute); all else after `labctl gpu` are hosts.
 _MORE = {
+    "run": ("labctl.cli.gpu_run", "run"),
     "book": ("labctl.cli.gpu_book", "book"),
     "release": ("labctl.cli.gpu_book", "release"),
     "bookings": ("labctl.cli.gpu_book", "bookings"),
@@ -254,7 +255,7 @@ def look_at(
     app: AppContext, hosts: Sequence[str], *, accept_new: bool, deadline: float
 ) -> tuple[list[Reading], list[Line], str]:
     """Look at ``hosts``; return readings, lines, and a remark on history and bookings."""
-    machines = _machines(app, hosts)
+    machines = machines_of(app, hosts)
     from labctl.gpu.judged import judged
     from labctl.gpu.look import look
     from labctl.transport.ssh import Access
@@ -265,7 +266,8 @@ def look_at(
     return readings, lines, remark
 
 
-def _machines(app: AppContext, hosts: Sequence[str]) -> Machines:
+def machines_of(app: AppContext, hosts: Sequence[str]) -> Machines:
+    """Return the machines that ``hosts`` name; without any those with the tag, or this one."""
     from labctl.transport.machines import LOCAL, choose
 
     if hosts:

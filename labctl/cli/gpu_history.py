@@ -77,6 +77,7 @@ def record(
 Examples:
   labctl gpu report                    the last 7 days, by person and by card
   labctl gpu report --since 30d --csv > month.csv
+  labctl gpu report --html week.html   a page that needs nothing else, to read or print
   labctl gpu report --json
 
 Exit codes: 0 shown, 1 nothing was recorded in that time, 2 bad usage,
@@ -84,11 +85,15 @@ Exit codes: 0 shown, 1 nothing was recorded in that time, 2 bad usage,
 )
 @click.option("--since", default="7d", show_default=True, metavar="SPAN", help="24h, 7d, 4w.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print rows of host, card, person, state.")
+@click.option(
+    "--html", type=click.Path(dir_okay=False), metavar="FILE", help="Write one page to FILE."
+)
 @json_option
-def report(*, since: str, as_csv: bool, as_json: bool) -> int:
+def report(*, since: str, as_csv: bool, html: str | None, as_json: bool) -> int:
     """Show who had which card for how long, and how much of it idle."""
     from labctl.gpu.bookings import span
     from labctl.gpu.history import shares
+    from labctl.gpu.page import page
     from labctl.gpu.store import database_path, opened
 
     now = int(time.time())
@@ -97,15 +102,30 @@ def report(*, since: str, as_csv: bool, as_json: bool) -> int:
     if database_path().is_file():
         with opened() as database:
             found = shares(database, since=now - seconds, until=now)
+            if html and found:
+                _write_page(html, page(database, found, since=now - seconds, until=now))
     if as_json:
         _print_json(found, now - seconds, now)
     elif as_csv:
         _print_csv(found)
+    elif found and html:
+        sys.stdout.write(f"{html}\n")
     elif found:
         _print_tables(found)
     else:
         sys.stdout.write(f"nothing was recorded in the last {since}; 'labctl gpu record' records\n")
     return int(ExitCode.OK if found else ExitCode.NOT_FINE)
+
+
+def _write_page(name: str, text: str) -> None:
+    from pathlib import Path
+
+    from labctl.fileio import write_atomic
+
+    try:
+        write_atomic(Path(name), text, mode=0o644)
+    except OSError as error:
+        raise UsageError(error.strerror or str(error), thing=name) from None
 
 
 def _print_json(found: list[Share], since: int, until: int) -> None:

@@ -6,7 +6,7 @@ import getpass
 import os
 import re
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from labctl.errors import BusyError, UsageError
@@ -32,6 +32,7 @@ class Entry:
     since: int
     until: int
     note: str
+    running: bool = False
 
 
 def me() -> str:
@@ -56,11 +57,11 @@ def holding(
 ) -> Booking | None:
     """Return the booking of a unit that holds now, or None."""
     row = database.execute(
-        "SELECT person, until FROM bookings WHERE host = ? AND key = ? AND since <= ?"
-        " AND until > ? ORDER BY id LIMIT 1",
+        "SELECT person, until, running FROM bookings WHERE host = ? AND key = ? AND since <= ?"
+        " AND until > ? ORDER BY running DESC, id LIMIT 1",
         (reading.host, key(unit), now, now),
     ).fetchone()
-    return Booking(row[0], clock(row[1], now)) if row else None
+    return Booking(row[0], clock(row[1], now), bool(row[2])) if row else None
 
 
 def book(
@@ -90,7 +91,7 @@ def book(
     entries = []
     for reading, unit in units:
         database.execute(
-            "DELETE FROM bookings WHERE host = ? AND key = ? AND person = ?",
+            "DELETE FROM bookings WHERE host = ? AND key = ? AND person = ? AND NOT running",
             (reading.host, key(unit), person),
         )
         values = (reading.host, key(unit), unit.name, person, now, until, note)
@@ -103,14 +104,49 @@ def book(
     return entries
 
 
+def take(
+    database: sqlite3.Connection,
+    units: list[tuple[Reading, Unit]],
+    *,
+    person: str,
+    now: int,
+    until: int,
+    note: str,
+) -> list[int] | None:
+    """Take ``units`` for a command that runs: all or none; return the ids, None if one is taken.
+
+    A booking of one's own does not stand in the way, and stays.
+    """
+    for reading, unit in units:
+        other = holding(database, reading, unit, now=now)
+        if other and (other.running or other.person != person):
+            return None
+    ids = []
+    for reading, unit in units:
+        cursor = database.execute(
+            "INSERT INTO bookings (host, key, name, person, since, until, note, running)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, 1)",
+            (reading.host, key(unit), unit.name, person, now, until, note),
+        )
+        ids.append(cursor.lastrowid or 0)
+    return ids
+
+
+def extend(database: sqlite3.Connection, ids: list[int], *, until: int) -> None:
+    """Let the bookings ``ids`` end at ``until``."""
+    database.executemany(
+        "UPDATE bookings SET until = ? WHERE id = ?", [(until, one) for one in ids]
+    )
+
+
 def entries(database: sqlite3.Connection, *, now: int) -> list[Entry]:
     """Return the bookings that have not ended, by host and card."""
     rows = database.execute(
-        "SELECT id, host, key, name, person, since, until, note FROM bookings WHERE until > ?"
-        " ORDER BY host, name, id",
+        "SELECT id, host, key, name, person, since, until, note, running FROM bookings"
+        " WHERE until > ? ORDER BY host, name, id",
         (now,),
     )
-    return [Entry(*row) for row in rows]
+    return [replace(Entry(*row), running=bool(row[-1])) for row in rows]
 
 
 def release(
@@ -121,6 +157,7 @@ def release(
         entry
         for entry in entries(database, now=now)
         if entry.person == person
+        and not entry.running
         and host in ("", entry.host)
         and name in ("", entry.name, entry.key)
     ]

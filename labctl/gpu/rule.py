@@ -48,7 +48,7 @@ class Verdict:
     """The state of a card, why, and what is worth knowing beside it.
 
     Attributes:
-        person: Who has booked it, where it is booked.
+        person: Who has booked it and can have it.
     """
 
     state: State
@@ -64,10 +64,12 @@ class Booking:
     Attributes:
         person: Who.
         until: When it ends, in words.
+        running: Held by a command that runs: not even its own person can have the card.
     """
 
     person: str
     until: str = ""
+    running: bool = False
 
 
 def judge(
@@ -93,6 +95,8 @@ def judge(
     if state is State.FREE and booking is not None:
         until = f" until {booking.until}" if booking.until else ""
         why = f"booked by {booking.person}{until}"
+        if booking.running:
+            return Verdict(State.BOOKED, f"{booking.person} runs a command on it", notes)
         return Verdict(State.BOOKED, why, notes, booking.person)
     if state in (State.BUSY, State.IDLE_HELD) and booking is not None:
         until = f" until {booking.until}" if booking.until else ""

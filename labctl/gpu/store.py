@@ -59,7 +59,8 @@ CREATE TABLE bookings (
     person TEXT NOT NULL,
     since INTEGER NOT NULL,
     until INTEGER NOT NULL,
-    note TEXT NOT NULL DEFAULT ''
+    note TEXT NOT NULL DEFAULT '',
+    running INTEGER NOT NULL DEFAULT 0  -- 1: held by a command that runs, and by nobody else
 );
 CREATE INDEX bookings_by_unit ON bookings (host, key, until);
 """
