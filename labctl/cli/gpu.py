@@ -255,15 +255,30 @@ def look_at(
     app: AppContext, hosts: Sequence[str], *, accept_new: bool, deadline: float
 ) -> tuple[list[Reading], list[Line], str]:
     """Look at ``hosts``; return readings, lines, and a remark on history and bookings."""
-    machines = machines_of(app, hosts)
     from labctl.gpu.judged import judged
-    from labctl.gpu.look import look
-    from labctl.transport.ssh import Access
 
-    access = Access(decide=lambda name, kind, mark: accept_new, connect_timeout=min(10.0, deadline))
-    readings = look(machines, access=access, deadline=deadline)
+    # What finds and reaches other machines is slow to import, and not needed for this one alone.
+    readings = _here(deadline) if tuple(hosts) == ("local",) else []
+    if not readings:
+        machines = machines_of(app, hosts)
+        readings = _here(deadline) if not machines.hosts and not hosts else []
+    if not readings:
+        from labctl.gpu.look import look
+        from labctl.transport.ssh import Access
+
+        access = Access(
+            decide=lambda name, kind, mark: accept_new, connect_timeout=min(10.0, deadline)
+        )
+        readings = look(machines, access=access, deadline=deadline)
     lines, remark = judged(readings)
     return readings, lines, remark
+
+
+def _here(deadline: float) -> list[Reading]:
+    from labctl.gpu.local import look_here
+
+    found = look_here(deadline=deadline)
+    return [found] if found is not None else []
 
 
 def machines_of(app: AppContext, hosts: Sequence[str]) -> Machines:

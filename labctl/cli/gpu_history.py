@@ -94,7 +94,8 @@ def report(*, since: str, as_csv: bool, html: str | None, as_json: bool) -> int:
     from labctl.gpu.bookings import span
     from labctl.gpu.history import shares
     from labctl.gpu.page import page
-    from labctl.gpu.store import database_path, opened
+    from labctl.gpu.place import database_path
+    from labctl.gpu.store import opened
 
     now = int(time.time())
     seconds = span(since)

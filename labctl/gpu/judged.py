@@ -8,7 +8,7 @@ from pathlib import Path
 
 from labctl.errors import LabctlError
 from labctl.facts.value import Known
-from labctl.gpu import bookings, history, store
+from labctl.gpu.place import database_path
 from labctl.gpu.reading import Reading, Unit
 from labctl.gpu.rule import Verdict, judge
 from labctl.gpu.show import Line, lines
@@ -21,10 +21,12 @@ def judged(
 
     A damaged file costs the history and the bookings, not the cards.
     """
-    path = path or store.database_path()
+    path = path or database_path()
     moment = int(time.time()) if now is None else now
     if not path.is_file():
         return lines(readings), ""
+    from labctl.gpu import bookings, history, store  # noqa: PLC0415 - slow, and not always needed
+
     try:
         with store.opened(path) as database:
 

@@ -7,13 +7,13 @@ are told as what they are: locked, full, damaged, not writable.
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 from labctl.errors import BusyError, LabctlError
-from labctl.paths import make_private, state_dir
+from labctl.gpu.place import database_path
+from labctl.paths import make_private
 
 # How long to wait for another labctl that writes.
 _BUSY_S = 10.0
@@ -64,12 +64,6 @@ CREATE TABLE bookings (
 );
 CREATE INDEX bookings_by_unit ON bookings (host, key, until);
 """
-
-
-def database_path() -> Path:
-    """Return the file: ``$LABCTL_GPU_DB``, or the user's own; it may not exist."""
-    named = os.environ.get("LABCTL_GPU_DB")
-    return Path(named) if named else state_dir() / "gpu" / "gpu.sqlite"
 
 
 @contextlib.contextmanager

@@ -20,7 +20,6 @@ from labctl.transport.script import Record, RecordReader, assemble
 from labctl.transport.session import Session
 from labctl.transport.ssh import Access, connect
 
-
 # The last part of the deadline is counted as all of it: whoever noticed, it is the same fault.
 _NEARLY_S = 0.3
 
