@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import xml_card, xml_report
-from test_gpu_nvml import GIB, card, library  # noqa: F401 - a fixture
+from gpu_reports import GIB, card, xml_card, xml_report
 
 from labctl.vlab.nvml.build import SCENARIO_VARIABLE
 
@@ -18,7 +17,7 @@ Labctl = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def labctl(library: Path, tmp_path: Path) -> Labctl:  # noqa: F811
+def labctl(library: Path, tmp_path: Path) -> Labctl:
     scenario = tmp_path / "scenario"
     scenario.write_text(
         "driver 999.1\ncuda 13000\n"

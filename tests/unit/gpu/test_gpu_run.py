@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_gpu_nvml import card, library  # noqa: F401 - a fixture
+from gpu_reports import card
 
 from labctl.facts.gpu.card import GpuFacts, make_card
 from labctl.facts.value import Known
@@ -22,7 +22,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def start(library: Path, tmp_path: Path) -> Start:  # noqa: F811
+def start(library: Path, tmp_path: Path) -> Start:
     scenario = tmp_path / "scenario"
     scenario.write_text("driver 999.1\n" + card(0) + card(1))
 
