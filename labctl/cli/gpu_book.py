@@ -139,11 +139,14 @@ Exit codes: 0 shown, 4 the file is locked."""
 def bookings(*, as_json: bool) -> int:
     """List the bookings that have not ended."""
     from labctl.gpu import bookings as kept
+    from labctl.gpu.place import database_path
     from labctl.gpu.store import opened
 
     now = int(time.time())
-    with opened() as database:
-        found = kept.entries(database, now=now)
+    found: list[Entry] = []
+    if database_path().is_file():
+        with opened(write=False) as database:
+            found = kept.entries(database, now=now)
     _print_entries(found, now, as_json=as_json)
     return int(ExitCode.OK)
 

@@ -101,7 +101,7 @@ def report(*, since: str, as_csv: bool, html: str | None, as_json: bool) -> int:
     seconds = span(since)
     found = []
     if database_path().is_file():
-        with opened() as database:
+        with opened(write=False) as database:
             found = shares(database, since=now - seconds, until=now)
             if html and found:
                 _write_page(html, page(database, found, since=now - seconds, until=now))

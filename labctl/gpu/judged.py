@@ -23,12 +23,13 @@ def judged(
     """
     path = path or database_path()
     moment = int(time.time()) if now is None else now
-    if not path.is_file():
+    # Empty: another labctl is just making it.
+    if not path.is_file() or path.stat().st_size == 0:
         return lines(readings), ""
     from labctl.gpu import bookings, history, store  # noqa: PLC0415 - slow, and not always needed
 
     try:
-        with store.opened(path) as database:
+        with store.opened(path, write=False) as database:
 
             def rule(reading: Reading, unit: Unit) -> Verdict:
                 assert reading.facts is not None

@@ -10,6 +10,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from labctl.errors import BusyError, LabctlError
 from labctl.gpu.place import database_path
@@ -67,8 +68,13 @@ CREATE INDEX bookings_by_unit ON bookings (host, key, until);
 
 
 @contextlib.contextmanager
-def opened(path: Path | None = None) -> Iterator[sqlite3.Connection]:
-    """Open the database, made if need be; what the block does is one transaction.
+def opened(path: Path | None = None, *, write: bool = True) -> Iterator[sqlite3.Connection]:
+    """Open the database; what the block does is one transaction.
+
+    Args:
+        path: The file; `database_path` if not given.
+        write: To write; then the file is made if need be. Who only reads needs no right to write,
+            and stands in nobody's way.
 
     Raises:
         BusyError: Another labctl has been writing for too long.
@@ -76,15 +82,16 @@ def opened(path: Path | None = None) -> Iterator[sqlite3.Connection]:
     """
     path = path or database_path()
     try:
-        if not path.parent.is_dir():
+        if write and not path.parent.is_dir():
             make_private(path.parent)
-        connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+        name = f"file:{quote(str(path))}?mode={'rwc' if write else 'ro'}"
+        connection = sqlite3.connect(name, uri=True, timeout=_BUSY_S, isolation_level=None)
     except (OSError, sqlite3.Error) as error:
         raise _explained(error, path) from error
     try:
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("BEGIN IMMEDIATE")
-        _prepare(connection, path)
+        connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+        _prepare(connection, path, write=write)
         yield connection
         connection.execute("COMMIT")
     except sqlite3.Error as error:
@@ -93,10 +100,12 @@ def opened(path: Path | None = None) -> Iterator[sqlite3.Connection]:
         connection.close()  # what was not committed is rolled back
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, *, write: bool) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > _VERSION:
         raise LabctlError("written by a later labctl", thing=str(path), action="update labctl")
+    if version == 0 and not write:
+        raise LabctlError("no database of labctl's", thing=str(path), action="move it away")
     if version == 0:
         for statement in _SCHEMA.split(";\n"):
             if statement.strip():

@@ -233,6 +233,18 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(path: Path) -> None:
         assert database.execute("SELECT count(*) FROM samples").fetchone() == (0,)
 
 
+def test_who_reads_waits_for_no_writer_and_makes_nothing(path: Path) -> None:
+    with pytest.raises(LabctlError), store.opened(path, write=False):
+        pass
+    assert not path.parent.exists()
+    with store.opened(path):
+        pass
+    with store.opened(path) as writer:
+        writer.execute("INSERT INTO people (name) VALUES ('ann')")
+        lines, remark = judged([reading(person="")], now=START, path=path)
+        assert (remark, lines[0].verdict.state) == ("", State.FREE)
+
+
 def test_a_locked_file_is_busy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with store.opened(path):
         pass
