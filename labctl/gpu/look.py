@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from labctl.errors import LabctlError
-from labctl.facts.gpu import collect, nvml
-from labctl.facts.gpu.card import GpuFacts
-from labctl.facts.value import Known, Reason
+from labctl.facts.gpu import collect
 from labctl.gpu.reading import Reading
 from labctl.transport.ask import Answer, ask
 from labctl.transport.machines import Machines
@@ -25,8 +23,6 @@ def look(
 ) -> list[Reading]:
     """Return the readings of ``machines`` in their order; a dead one delays none.
 
-    This machine's NVIDIA cards are read through NVML where nvidia-ml-py is installed.
-
     Args:
         machines: The machines; none of them for this one.
         access: Passwords and host keys.
@@ -34,11 +30,6 @@ def look(
         jobs: Machines at once.
         on_reading: Called with each reading as it arrives.
     """
-    facts = nvml.read_local(deadline=deadline) if not machines.hosts and nvml.usable() else None
-    if facts is not None and not _no_library(facts):
-        found = _around(facts, access=access, deadline=deadline)
-        on_reading(found)
-        return [found]
     with_sudo = {host.name for host in machines.hosts if host.sudo}
 
     def body(name: str) -> str:
@@ -55,33 +46,6 @@ def look(
         on_answer=lambda answer: on_reading(reading(answer)),
     )
     return [reading(answer) for answer in answers]
-
-
-def _no_library(facts: GpuFacts) -> bool:
-    """Tell whether NVML is not there, so that another vendor's tool is worth a question."""
-    return facts.failure is not None and facts.failure.reason is Reason.ABSENT
-
-
-def _around(facts: GpuFacts, *, access: Access, deadline: float) -> Reading:
-    """Return the reading of this machine, whose cards NVML told."""
-    pids = {
-        process.pid
-        for card in facts.cards
-        if isinstance(card.processes, Known)
-        for process in card.processes.value
-    }
-    parts = collect.around(sorted(pids))
-    body = "".join(record(one.name, one.text) for one in parts)
-    (answer,) = ask(Machines(), lambda name: body, access=access, deadline=deadline)
-    outputs = {name: one.output for name, one in answer.records.items()}
-    found = collect.parse_around(facts, outputs)
-    return Reading(
-        answer.host,
-        found.facts,
-        holders=found.holders,
-        open_devices=found.open_devices,
-        age_s=0.0,
-    )
 
 
 def reading(answer: Answer) -> Reading:

@@ -45,11 +45,16 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """The state of a card, why, and what is worth knowing beside it."""
+    """The state of a card, why, and what is worth knowing beside it.
+
+    Attributes:
+        person: Who has booked it and can have it.
+    """
 
     state: State
     why: str
     notes: tuple[str, ...] = ()
+    person: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,10 +64,12 @@ class Booking:
     Attributes:
         person: Who.
         until: When it ends, in words.
+        running: Held by a command that runs: not even its own person can have the card.
     """
 
     person: str
     until: str = ""
+    running: bool = False
 
 
 def judge(
@@ -87,7 +94,13 @@ def judge(
     state, why = _use(unit, idle_s)
     if state is State.FREE and booking is not None:
         until = f" until {booking.until}" if booking.until else ""
-        return Verdict(State.BOOKED, f"booked by {booking.person}{until}", notes)
+        why = f"booked by {booking.person}{until}"
+        if booking.running:
+            return Verdict(State.BOOKED, f"{booking.person} runs a command on it", notes)
+        return Verdict(State.BOOKED, why, notes, booking.person)
+    if state in (State.BUSY, State.IDLE_HELD) and booking is not None:
+        until = f" until {booking.until}" if booking.until else ""
+        return Verdict(state, why, (f"booked by {booking.person}{until}", *notes), booking.person)
     return Verdict(state, why, notes)
 
 

@@ -101,6 +101,16 @@ def people(line: Line) -> str:
     )
 
 
+def named_people(line: Line) -> list[str]:
+    """Return the names of those who use the unit, the one with the most memory first."""
+    found = line.unit.processes
+    if isinstance(found, Unknown):
+        return []
+    ordered = sorted((one for one in found.value if one.kind != Known("G")), key=_memory)
+    holders = [line.reading.holders.get(one.pid) for one in reversed(ordered)]
+    return list(dict.fromkeys(one.person for one in holders if one is not None and one.person))
+
+
 def suspects(line: Line) -> list[str]:
     """Return who may hold the memory of a ghost: who has the card open and is not listed."""
     card = line.unit.card

@@ -20,6 +20,9 @@ from labctl.transport.script import Record, RecordReader, assemble
 from labctl.transport.session import Session
 from labctl.transport.ssh import Access, connect
 
+# The last part of the deadline is counted as all of it: whoever noticed, it is the same fault.
+_NEARLY_S = 0.3
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -128,7 +131,8 @@ def _ask_one(one: _Work, body: Callable[[str], str], access: Access, deadline: f
         left = max(deadline - (time.monotonic() - one.began), 0.1)
         session.run_script(script.text, deadline=left, on_output=reader.feed)
     except LabctlError as error:
-        return _answer(one, reader, error)
+        late = time.monotonic() - one.began >= deadline - _NEARLY_S
+        return _answer(one, reader, _too_slow(one.host, deadline) if late else error)
     except Exception as error:  # a defect on one machine's way must not take the others' lines
         return _answer(one, reader, UnreachableError(f"{error!r}", thing=one.host))
     finally:

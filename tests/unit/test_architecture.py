@@ -167,6 +167,7 @@ def test_commands_import_no_third_party_package_but_click(path: Path) -> None:
         ["check", "--help"],
         ["inventory", "--help"],
         ["lab", "--help"],
+        ["gpu", "--help"],
         ["console", "--help"],
         ["board", "--help"],
         ["completion", "bash"],

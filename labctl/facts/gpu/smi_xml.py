@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from html import escape, unescape
 from typing import Any
 from xml.etree import ElementTree
-from xml.sax.saxutils import escape, unescape
 
 from labctl.facts.gpu.card import Card, GpuFacts
 from labctl.facts.gpu.quantity import read
@@ -39,7 +39,7 @@ def parse(text: str) -> list[GpuFacts]:
     end = text.find("</nvidia_smi_log>", start)
     body = text[start:] if end < 0 else text[start : end + len("</nvidia_smi_log>")]
     body = _ILLEGAL.sub("\ufffd", body)
-    body = _PROCESS_NAME.sub(lambda match: escape(unescape(match.group(1))), body)
+    body = _PROCESS_NAME.sub(lambda match: escape(unescape(match.group(1)), quote=False), body)
     root, whole = _read(body)
     cards = [card_from(node, index) for index, node in enumerate(root.all("gpu"))]
     notes: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import xml_card, xml_process, xml_report
+from gpu_reports import xml_card, xml_process, xml_report
 
 from labctl.facts.gpu import collect
 from labctl.facts.gpu.collect import Collected

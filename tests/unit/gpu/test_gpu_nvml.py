@@ -9,31 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gpu_reports import GIB, card
 
-from labctl.errors import DependencyError
-from labctl.vlab.nvml.build import SCENARIO_VARIABLE, build
-
-GIB = 1 << 30
-
-
-@pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    try:
-        return build(tmp_path_factory.mktemp("nvml"))
-    except DependencyError as error:
-        pytest.skip(str(error))
-
-
-def card(index: int, *lines: str) -> str:
-    return "\n".join(
-        [
-            "card", "name NVIDIA Test 80GB", f"uuid GPU-{index}",
-            f"pci 00000000:{index + 1:02x}:00.0", f"minor {index}", f"memory_total {80 * GIB}",
-            "memory_reserved 500000000", "memory_used 0", "utilisation 0", "temperature 40",
-            *lines, "",
-        ]
-    )  # fmt: skip
-
+from labctl.vlab.nvml.build import SCENARIO_VARIABLE
 
 Run = Callable[..., str]
 

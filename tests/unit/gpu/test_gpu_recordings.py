@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import xml_card, xml_process, xml_report
+from gpu_reports import xml_card, xml_process, xml_report
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
