@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +22,8 @@ def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o600) -> None:
     Raises:
         OSError: The file system refused; ``path`` is then as it was and no remains lie about.
     """
+    import tempfile  # noqa: PLC0415 - slow to import, and most commands write nothing
+
     raw = data.encode() if isinstance(data, str) else data
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

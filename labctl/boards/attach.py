@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from labctl.boards.client import LineClient
 from labctl.boards.owner import start
+from labctl.boards.owner.names import identity_of
 from labctl.boards.owner.place import OwnerConfig, Place
-from labctl.errors import UnreachableError, UsageError
+from labctl.errors import BusyError, UnreachableError, UsageError
 from labctl.inventory.model import Board
-from labctl.transport.lines.opening import canonical
 from labctl.transport.lines.settings import LineSettings
 
 
@@ -42,7 +43,7 @@ def place_of(board: Board) -> Place:
         UnreachableError: It is a virtual board that does not run.
         UsageError: The inventory names no line, or one that is none.
     """
-    return Place(canonical(line_url(board)))
+    return Place(identity_of(line_url(board)))
 
 
 def attach(board: Board, settings: LineSettings, inventory: Path | None) -> LineClient:
@@ -63,7 +64,11 @@ def attach(board: Board, settings: LineSettings, inventory: Path | None) -> Line
         inventory=str(inventory) if inventory else None,
         until=board.folder,
     )
-    return LineClient(place_of(board), config)
+    client = LineClient(place_of(board), config)
+    # Whoever has the line now goes on with what it is set to; an owner of an older labctl stays.
+    with contextlib.suppress(BusyError, UsageError):
+        client.configure(settings)
+    return client
 
 
 def detach(board: Board) -> bool:

@@ -13,52 +13,30 @@ import select
 import socket
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from labctl.boards.owner import protocol, start
+from labctl.boards.owner.conversation import Exchange
 from labctl.boards.owner.log import LogReader
 from labctl.boards.owner.place import OwnerConfig, Place
 from labctl.boards.owner.protocol import LeaseLostError, LineBuffer, Message
+from labctl.boards.owner.status import LineStatus
 from labctl.errors import LabctlError
 from labctl.transport.lines.base import LineGoneError
+from labctl.transport.lines.settings import LineSettings, Parity
+
+if TYPE_CHECKING:
+    from labctl.boards.lending import Lent
 
 _ANSWER_S = 30.0
 _TTL_S = 30.0
-
-
-@dataclass(frozen=True)
-class LineStatus:
-    """What the owner says of its line.
-
-    Attributes:
-        board: The board that it was started for.
-        url: The line.
-        settings: Rate and format, such as ``115200 8N1``.
-        open: The line is there; otherwise ``cause`` says what is wrong.
-        cause: Why it is not there, or empty.
-        since: Since when, seconds since the epoch.
-        begin: Offset of the oldest recorded byte.
-        end: Offset after the newest.
-        unrecorded: Bytes that could not be written to the record (disk full).
-        readers: How many read along.
-        lease: The lease, or None (see `labctl.boards.owner.leases.Lease.describe`).
-        pid: Process of the owner.
-    """
-
-    board: str
-    url: str
-    settings: str
-    open: bool
-    cause: str
-    since: float
-    begin: int
-    end: int
-    unrecorded: int
-    readers: int
-    lease: dict[str, Any] | None
-    pid: int
+# How long a line may take to be opened with other settings, and how often that is looked at.
+_REOPEN_S = 15.0
+_LOOK_S = 0.02
 
 
 class LineClient:
@@ -160,6 +138,25 @@ class LineClient:
         answer = self.request("status")
         return LineStatus(**{name: answer[name] for name in LineStatus.__dataclass_fields__})
 
+    def configure(self, settings: LineSettings) -> None:
+        """Have the line run with ``settings``; nothing happens where it does.
+
+        An owner outlives what the inventory said when it was started.
+
+        Raises:
+            BusyError: Somebody else has the lease, and other settings.
+            LineGoneError: The line could not be opened with them.
+        """
+        former = self.request("configure", settings=asdict(settings))["former"]
+        if former == settings.describe():
+            return
+        deadline = time.monotonic() + _REOPEN_S
+        while not (status := self.status()).open:
+            if time.monotonic() > deadline:
+                raise LineGoneError(status.cause, thing=self.name)
+            time.sleep(_LOOK_S)
+        self.poll_events()
+
     def note(self, event: str, **details: object) -> int:
         """Journal something that was done to the board; return where the record was then."""
         return int(self.request("note", event=event, details=details)["offset"])
@@ -218,6 +215,21 @@ class LineClient:
         answer = self.request("force", host=socket.gethostname())
         former: dict[str, Any] | None = answer["former"]
         return former
+
+    def check(self) -> None:
+        """Look, without waiting, whether the line is still ours and there.
+
+        Raises:
+            LeaseLostError: Somebody took it.
+            LineGoneError: It went away, or its owner did.
+        """
+        self._look_at_events()
+
+    def lend(self, to: str) -> AbstractContextManager[Lent]:
+        """Lend the line to the program ``to``; see `labctl.boards.lending.lend`."""
+        from labctl.boards.lending import lend  # noqa: PLC0415 - the two know each other
+
+        return lend(self, to)
 
     # -- the channel -------------------------------------------------------------------------
 
@@ -329,6 +341,31 @@ class LineClient:
                 lost, self._lost = self._lost, None
                 raise lost or error from None
 
+    def converse(self, exchanges: Sequence[Exchange]) -> tuple[int, bytes]:
+        """Let the owner conduct several exchanges, without a pause between them.
+
+        Returns:
+            How many went as they should, and all that the line said meanwhile.
+
+        Raises:
+            LineGoneError: The line is not there.
+            LeaseLostError: Somebody took the line from us, or it was never leased to us.
+        """
+        timeout_s = sum(one.timeout for one in exchanges) + _ANSWER_S
+        answer = self.request(
+            "converse", timeout_s=timeout_s, exchanges=[one.to_message() for one in exchanges]
+        )
+        self._read_until(int(answer["begin"]))
+        return int(answer["done"]), self._read_until(int(answer["offset"]))
+
+    def _read_until(self, offset: int) -> bytes:
+        parts = []
+        while self.offset < offset:
+            parts.append(self.read(_ANSWER_S))
+            if not parts[-1]:
+                raise self._owner_gone(TimeoutError("it does not send what it recorded"))
+        return b"".join(parts)
+
     def send_break(self, seconds: float) -> None:
         """Hold the break condition for ``seconds``.
 
@@ -338,12 +375,20 @@ class LineClient:
         self.request("break", seconds=seconds)
 
     def set_baud(self, rate: int) -> None:
-        """Change the rate of the open line, baud.
+        """Change the rate of the open line, baud; it is as before when the lease ends.
 
         Raises:
             UnsupportedError: The rate of this kind of line is set elsewhere.
         """
         self.request("baud", rate=rate)
+
+    def set_parity(self, parity: Parity) -> None:
+        """Change the parity of the open line; like the rate, it is as before when the lease ends.
+
+        Raises:
+            UnsupportedError: The format of this kind of line is set elsewhere.
+        """
+        self.request("parity", parity=parity)
 
     def set_signals(self, *, dtr: bool | None = None, rts: bool | None = None) -> None:
         """Set modem control outputs; None leaves one as it is.

@@ -6,8 +6,8 @@ with the deadline.
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,6 +33,8 @@ _LAST_WORDS = 8 << 10
 _RETURNS = 3
 _ECHO_S = 2.0
 _KEY_S = 0.1
+# A shell that repeats what it reads answers at once.
+_REPEATED_S = 0.5
 # The prompt follows an answer at once; where its form is not known, so long is waited for it.
 _PROMPT_S = 0.03
 # What a shell says that does not know our words (see `PosixShell`).
@@ -90,8 +92,9 @@ class Exchange:
         self._profile = profile
         self._limit = limit
         # It begins with a letter, so that it is told from the numbers beside it.
-        self._word = "t" + "".join(secrets.choice(_ALPHABET) for _ in range(3))
+        self._word = "t" + "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in os.urandom(3))
         self._count = 0
+        self._tail = b""
         self._prompt = signs.uboot_prompt if dialect.repeats_on_return else signs.shell_prompt
 
     def marks(self) -> Marks:
@@ -117,7 +120,9 @@ class Exchange:
             sent = sender.send_line(
                 self._channel, line, self._profile, name=self._name, echo_s=echo_s,
                 strict_blanks=number >= wrapping, prompt=self._prompt,
+                asked=self._tail.endswith(sender.CURSOR_ASKED),
             )  # fmt: skip
+            self._tail = b""
             self.sent += sent.bytes_sent
             self.received += len(sent.received)
             came = sent.received
@@ -165,6 +170,7 @@ class Exchange:
         """Read what comes within ``timeout`` seconds."""
         data = self._channel.read(timeout)
         self.received += len(data)
+        self._tail = (self._tail + data)[-8:]
         return data
 
     def press(self, keys: bytes) -> None:
@@ -190,7 +196,13 @@ class Exchange:
         except sender.SendError:
             return None
         deadline = time.monotonic() + timeout
+        repeated = False
         while (match := pattern.search(noise.split(came)[0])) is None:
+            if not repeated and came.count(line.strip()) > 1:
+                # The terminal echoed it, and what runs there printed it, as cat does: no shell is
+                # listening, but for one that is told to be verbose.
+                repeated = True
+                deadline = min(deadline, time.monotonic() + _REPEATED_S)
             left = deadline - time.monotonic()
             data = self.read(max(left, 0.0))
             if not data and left <= 0:

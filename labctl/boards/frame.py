@@ -7,7 +7,6 @@ which of them were part of it.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import re
 from collections.abc import Callable, Iterator
@@ -238,6 +237,8 @@ def fits(data: bytes, checksum: str) -> bool:
     if not data:
         return checksum == "0"
     if len(checksum) == _MD5_DIGITS:
+        import hashlib  # noqa: PLC0415 - 10 ms, and most boards have cksum
+
         return hashlib.md5(data, usedforsecurity=False).hexdigest() == checksum
     return checksum == str(cksum(data))
 

@@ -89,6 +89,14 @@ class Sectors(_Strict):
     size: Size = Field(description="Bytes of one.")
 
 
+class Kept(_Strict):
+    """A part of a region that flashing must not touch."""
+
+    offset: Address = Field(0, description="From the beginning of the region.")
+    size: Size = Field(description="Bytes.")
+    what: str = Field(description="What is there, such as 'U-Boot'.")
+
+
 class MemoryRegion(_Strict):
     """A region of memory or flash."""
 
@@ -100,6 +108,7 @@ class MemoryRegion(_Strict):
     sectors: list[Sectors] | None = Field(
         None, description="Blocks that are erased together, of flash with unequal ones."
     )
+    keep: list[Kept] = Field([], description="Parts that flashing refuses to touch.")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -142,6 +151,7 @@ class FlashEntry(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
+    to: Name = Field("flash", description="What people call the place: labctl flash --to.")
     method: Name = Field(description="Name of the method.")
     note: str | None = Field(None, description="What a person should know about it.")
 
@@ -176,6 +186,10 @@ class BoardFile(_Strict):
         [], description="What its boot ROM, SPL and boot loader begin with: it was just reset."
     )
     panic: list[Pattern] = Field([], description="Panics besides those that all boards have.")
+    architecture: Name | None = Field(
+        None, description="Its processor as ELF calls it: arm, aarch64, riscv64, avr, xtensa."
+    )
+    chip: Name | None = Field(None, description="Its chip or family in small letters: esp32.")
     memory: dict[Name, MemoryRegion] = Field({}, description="Memory and flash, by name.")
     addresses: dict[Name, Address] = Field(
         {}, description="Where its U-Boot loads things: kernel, fdt, ramdisk."

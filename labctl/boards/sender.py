@@ -25,6 +25,11 @@ _TRIES = 5
 _GROW_AFTER = 20
 _KILL_LINE = b"\x15"  # Ctrl-U: line editors and the kernel's tty (VKILL, termios(3)) know it
 _ESCAPES = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[^\[]")
+# The line editor of busybox asks where the cursor is (CSI 6n, ECMA-48 8.3.35) with each prompt, and
+# when nobody has answered by the end of the line it waits 20 ms for an answer that may be late
+# (libbb/lineedit.c). The first column says that all is as it thinks.
+CURSOR_ASKED = b"\x1b[6n"
+_CURSOR = b"\x1b[1;1R"
 # Where a line wraps, readline prints the next character (or a blank) to move the cursor, goes back,
 # and prints it again.
 _WRAP = re.compile(rb"[^\r\n]\r(?![\r\n])")
@@ -87,6 +92,7 @@ def send_line(
     echo_s: float = 1.0,
     strict_blanks: bool = True,
     prompt: re.Pattern[bytes] | None = None,
+    asked: bool = False,
 ) -> Sent:
     """Send ``line`` and a carriage return, each byte echoed before the return goes out.
 
@@ -98,6 +104,7 @@ def send_line(
         echo_s: How long an echo may take, seconds.
         strict_blanks: Blanks must be echoed too; off where a line editor may wrap the line.
         prompt: What may stand before the echo.
+        asked: What came last was the question where the cursor is.
 
     Raises:
         SendError: The echo did not come, or was wrong, in several tries.
@@ -118,8 +125,11 @@ def send_line(
         if right:
             if attempt == 0:
                 profile.went_well()
-            channel.write(b"\r")
-            return Sent(total + 1, bytes(received))
+            # Nothing is on the way now, so a FIFO takes this whole.
+            asked = asked or CURSOR_ASKED in received
+            end = _CURSOR + b"\r" if asked and profile.window > len(_CURSOR) else b"\r"
+            channel.write(end)
+            return Sent(total + len(end), bytes(received))
         profile.went_wrong()
         channel.write(_KILL_LINE)
         total += 1
@@ -178,6 +188,12 @@ def compare(
         How many bytes of ``sent`` were echoed, and whether something else came that no later byte
         can put right.
     """
+    if strict:
+        # The usual case, at each few bytes: nothing but the echo.
+        line = got[got.rfind(b"\n") + 1 :]
+        line = _ESCAPES.sub(b"", line) if b"\x1b" in line else line
+        if sent.startswith(line):
+            return len(line), False
     # The line itself may look like a kernel message.
     best = _compare(sent, got, strict=strict, prompt=prompt)
     clean = noise.split(got)[0]

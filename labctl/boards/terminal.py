@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from labctl.boards.client import LineClient
+from labctl.boards.rates import Meter
 from labctl.errors import BusyError, LabctlError, UsageError
 from labctl.report.sanitize import clean_line
 from labctl.report.terminal_filter import TerminalFilter
@@ -58,6 +59,7 @@ class Console:
         self._keyboard = sys.stdin.fileno() if keyboard is None else keyboard
         self._screen = sys.stdout.fileno() if screen is None else screen
         self._escaped = False
+        self._meter = Meter()
 
     def run(self, begin: int) -> None:
         """Show the record from ``begin`` on and what comes; pass on what is typed.
@@ -87,6 +89,8 @@ class Console:
             data = self._client.read(0)
             if data:
                 self._show(self._filter.feed(data))
+                if self._meter.feed(data):
+                    self._say(wrong_rate_hint(self._client))
         except LineGoneError as error:
             if not self._owner_lives():
                 raise
@@ -218,6 +222,7 @@ def watch(client: LineClient, begin: int, *, plain: bool, until: Callable[[], bo
         LineGoneError: The owner of the line has gone.
     """
     narrow = TerminalFilter(plain=plain)
+    meter = Meter()
     client.follow(begin)
     out = sys.stdout.buffer
     while not until():
@@ -230,3 +235,13 @@ def watch(client: LineClient, begin: int, *, plain: bool, until: Callable[[], bo
         if data:
             out.write(narrow.feed(data))
             out.flush()
+            if meter.feed(data):
+                sys.stderr.write(f"labctl: {wrong_rate_hint(client)}\n")
+
+
+def wrong_rate_hint(client: LineClient) -> str:
+    """Return what to say of a line on which garbage comes."""
+    return (
+        f"this looks like a wrong rate ({client.config.settings.describe()} is set); "
+        f"'labctl board state {client.name}' finds the one that decodes"
+    )

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
-from labctl.cli.common import AppContext, complete_boards, find_board, json_option
+from labctl.cli.board_common import ASK_PASS, BOARD, WAIT, open_bench
+from labctl.cli.board_expect import expect
+from labctl.cli.board_reset import reset
+from labctl.cli.common import AppContext, json_option
 from labctl.cli.lab_image import progress_lines
 from labctl.errors import ExitCode, UsageError
-
-if TYPE_CHECKING:
-    from labctl.boards.bench import Bench
-
-_BOARD = click.argument("name", metavar="BOARD", shell_complete=complete_boards)
-_WAIT = click.option(
-    "--wait", "wait_s", type=click.FloatRange(0, 3600), default=0.0, metavar="SECONDS",
-    help="Wait so long for whoever holds the line.",
-)  # fmt: skip
-_ASK_PASS = click.option("--ask-pass", is_flag=True, help="Ask for the login password.")
 
 
 @click.group(
@@ -39,19 +31,8 @@ def board() -> None:
     """Boot boards, run commands on them, switch them, over their serial lines."""
 
 
-def _bench(app: AppContext, name: str, *, as_json: bool = False, ask_pass: bool = False) -> Bench:
-    from labctl.boards.bench import Bench
-
-    inventory = app.load_inventory()
-    say = progress_lines(True)  # stdout is the board's
-
-    def password() -> str | None:
-        return str(click.prompt("Password", hide_input=True, err=True)) if ask_pass else None
-
-    return Bench(
-        find_board(inventory, name), inventory.path,
-        say=lambda text: say(f"{name}: {text}"), password=password,
-    )  # fmt: skip
+board.add_command(expect)
+board.add_command(reset)
 
 
 @board.command(
@@ -101,7 +82,7 @@ def list_(app: AppContext, as_json: bool) -> int:
 
 
 def _holder(app: AppContext, name: str) -> str | None:
-    with _bench(app, name) as bench:
+    with open_bench(app, name) as bench:
         lease = bench.line.status().lease
     return f"{lease['user']}@{lease['host']} {lease['what']}" if lease else None
 
@@ -114,7 +95,7 @@ Examples:
 \b
 Exit codes: 0 fine, 3 the board is not there."""
 )
-@_BOARD
+@BOARD
 @json_option
 @click.pass_obj
 def info(app: AppContext, name: str, as_json: bool) -> int:
@@ -124,7 +105,7 @@ def info(app: AppContext, name: str, as_json: bool) -> int:
     from labctl.report.jsondoc import document
     from labctl.report.terminal import Terminal
 
-    with _bench(app, name) as bench:
+    with open_bench(app, name) as bench:
         status = asdict(bench.line.status())
         powered = bench.power.get() if bench.power else None
         data = {
@@ -171,18 +152,20 @@ Examples:
 States: rom, counting, uboot, login, password, shell, panic, busy (it talks), silent.
 Exit codes: 0 it is at a prompt, 1 it is not, 3 not reachable, 4 the line is held."""
 )
-@_BOARD
-@_WAIT
+@BOARD
+@WAIT
 @click.option("--recover", is_flag=True, help="Bring it back to a prompt, by the mildest means.")
 @json_option
 @click.pass_obj
 def state(app: AppContext, name: str, wait_s: float, recover: bool, as_json: bool) -> int:
     """Find out where BOARD is: by what it says, and by a harmless probe."""
+    from dataclasses import asdict
+
     from labctl.boards.boot import Rung
     from labctl.report.jsondoc import document
 
     rungs: list[Rung] = []
-    with _bench(app, name) as bench:
+    with open_bench(app, name) as bench:
         bench.acquire("board state", wait_s=wait_s)
         say = progress_lines(True)
 
@@ -191,17 +174,22 @@ def state(app: AppContext, name: str, wait_s: float, recover: bool, as_json: boo
             say(f"{name}: {rung.name}: {rung.finding.state} ({rung.seconds:.1f} s)")
 
         finding = bench.recover(record) if recover else bench.state()
-    at_prompt = finding.state in ("uboot", "login", "shell")
+        at_prompt = finding.state in ("uboot", "login", "shell")
+        unknown = finding.state in ("busy", "silent")
+        rate = bench.wrong_rate() if unknown else None
     if as_json:
         steps = [
             {"step": one.name, "state": one.finding.state, "seconds": one.seconds} for one in rungs
         ]
         data = {"board": name, "state": finding.state, "proved": finding.proved,
-                "evidence": finding.evidence, "recovery": steps}  # fmt: skip
+                "evidence": finding.evidence, "recovery": steps,
+                "rate": asdict(rate) if rate else None}  # fmt: skip
         click.echo(document("board-state", 1, data))
     else:
         proof = "proved" if finding.proved else "it looks so"
         click.echo(f"{name}: {finding.state} ({proof}); last line: {finding.evidence or '-'}")
+        if rate is not None:
+            click.echo(f"{name}: {rate.cause()}; {rate.action(name)}")
     return int(ExitCode.OK if at_prompt else ExitCode.NOT_FINE)
 
 
@@ -214,16 +202,16 @@ Examples:
 \b
 Exit codes: 0 done (or on), 1 it failed (or is off), or nothing switches it."""
 )
-@_BOARD
+@BOARD
 @click.argument("action", type=click.Choice(["on", "off", "cycle"]), required=False)
-@_WAIT
+@WAIT
 @json_option
 @click.pass_obj
 def power(app: AppContext, name: str, action: str | None, wait_s: float, as_json: bool) -> int:
     """Switch BOARD on or off, or say whether it is on."""
     from labctl.report.jsondoc import document
 
-    with _bench(app, name) as bench:
+    with open_bench(app, name) as bench:
         if action is not None:
             bench.acquire(f"board power {action}", wait_s=wait_s)
             bench.switch(action)
@@ -238,37 +226,17 @@ def power(app: AppContext, name: str, action: str | None, wait_s: float, as_json
 @board.command(
     epilog="""\b
 Examples:
-  labctl board reset arm64
-
-\b
-Exit codes: 0 done, 1 it failed, or nothing switches it, 4 the line is held."""
-)
-@_BOARD
-@_WAIT
-@click.pass_obj
-def reset(app: AppContext, name: str, wait_s: float) -> int:
-    """Reset BOARD: by its power."""
-    with _bench(app, name) as bench:
-        bench.acquire("board reset", wait_s=wait_s)
-        bench.switch("cycle")
-    click.echo(f"{name}: reset")
-    return int(ExitCode.OK)
-
-
-@board.command(
-    epilog="""\b
-Examples:
   labctl board boot arm64 uboot
   labctl board boot arm64 linux --force     restart it even if it is up
 
 \b
 Exit codes: 0 it is there, 1 it did not come (a panic is shown), 4 the line is held."""
 )
-@_BOARD
+@BOARD
 @click.argument("target", type=click.Choice(["uboot", "linux"]))
 @click.option("--force", is_flag=True, help="Restart it even if it is there already.")
-@_WAIT
-@_ASK_PASS
+@WAIT
+@ASK_PASS
 @json_option
 @click.pass_obj
 def boot(
@@ -278,7 +246,7 @@ def boot(
     """Bring BOARD to its boot loader's prompt, or to a shell of its Linux."""
     from labctl.report.jsondoc import document
 
-    with _bench(app, name, ask_pass=ask_pass) as bench:
+    with open_bench(app, name, ask_pass=ask_pass) as bench:
         bench.acquire(f"board boot {target}", wait_s=wait_s)
         seconds = bench.boot(target, force=force)
     if as_json:
@@ -300,7 +268,7 @@ Examples:
 Prints the command's output and nothing else; kernel messages in between go to standard error.
 Exit codes: that of the command; 1 (with a message) if the answer could not be had, 4 held."""
 )
-@_BOARD
+@BOARD
 @click.argument("command")
 @click.option("--in", "where", type=click.Choice(["uboot", "linux"]), help="Only in this shell.")
 @click.option(
@@ -313,8 +281,8 @@ Exit codes: that of the command; 1 (with a message) if the answer could not be h
 )
 @click.option("--live", is_flag=True, help="Show output as it comes; it is then not checked.")
 @click.option("--idempotent", is_flag=True, help="It may be run again if its answer gets lost.")
-@_WAIT
-@_ASK_PASS
+@WAIT
+@ASK_PASS
 @json_option
 @click.pass_obj
 def run(
@@ -333,7 +301,7 @@ def run(
             sys.stdout.buffer.write(data)
         sys.stdout.flush()
 
-    with _bench(app, name, ask_pass=ask_pass) as bench:
+    with open_bench(app, name, ask_pass=ask_pass) as bench:
         bench.acquire("board run", wait_s=wait_s)
         result = bench.run(
             command, where=where, timeout=timeout, idempotent=idempotent,
@@ -370,7 +338,7 @@ Examples:
 \b
 Exit codes: 0 it is free, 4 it is held."""
 )
-@_BOARD
+@BOARD
 @click.option("--force", is_flag=True, help="Take the line from whoever holds it.")
 @json_option
 @click.pass_obj
@@ -378,7 +346,7 @@ def release(app: AppContext, name: str, force: bool, as_json: bool) -> int:
     """Say who holds the line of BOARD, or take it from them."""
     from labctl.report.jsondoc import document
 
-    with _bench(app, name) as bench:
+    with open_bench(app, name) as bench:
         former = bench.line.force_release() if force else bench.line.status().lease
     if as_json:
         click.echo(document("board-release", 1, {"board": name, "force": force, "lease": former}))

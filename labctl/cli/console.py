@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from labctl.cli.board_common import ask_person, on_a_terminal
 from labctl.cli.common import AppContext, complete_boards, find_board, json_option
 from labctl.errors import ExitCode, UsageError
 
@@ -75,8 +76,14 @@ def open_(app: AppContext, name: str, watch: bool, plain: bool, since: str | Non
     from labctl.boards.bench import Bench
     from labctl.boards.history import offset_since
 
+    def ask(text: str) -> None:
+        # The keyboard passes every key on; a person who is asked presses Enter.
+        with terminal.cooked_mode(sys.stdin.fileno()):
+            ask_person(text)
+
     inventory = app.load_inventory()
-    with Bench(find_board(inventory, name), inventory.path) as bench:
+    can_ask = ask if on_a_terminal() and not watch else None
+    with Bench(find_board(inventory, name), inventory.path, ask=can_ask) as bench:
         record = bench.line.record
         begin = max(record.begin, record.end - _CONTEXT_BYTES)
         if since:
@@ -90,6 +97,8 @@ def open_(app: AppContext, name: str, watch: bool, plain: bool, since: str | Non
 
 
 def _actions(bench: Bench) -> dict[str, Action]:
+    from labctl.boards.reset import choose
+
     def switch(action: str, said: str) -> Action:
         def act() -> str:
             bench.switch(action)
@@ -97,9 +106,14 @@ def _actions(bench: Bench) -> dict[str, Action]:
 
         return act
 
+    def reset() -> str:
+        way = choose(None, {k: v for k, v in bench.reset_ways().items() if k != "soft"}, bench.name)
+        bench.reset_ways()[way]()  # what it says then is for the person to see
+        return f"reset by its {way}"
+
     return {
         "p": switch("cycle", "switched off and on"),
-        "r": switch("cycle", "reset by its power"),
+        "r": reset,
         "o": switch("off", "switched off; Ctrl-] p switches it on"),
     }
 

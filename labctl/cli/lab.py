@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from labctl.cli.common import AppContext, complete_hosts, json_option
+from labctl.cli.lab_fault import fault
 from labctl.cli.lab_image import image, progress_lines
 from labctl.errors import ExitCode, UsageError
 
@@ -368,4 +369,5 @@ def packages(as_json: bool) -> int:
     return int(ExitCode.OK)
 
 
+lab.add_command(fault)
 lab.add_command(image)

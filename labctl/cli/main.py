@@ -25,6 +25,7 @@ COMMANDS = {
     "lab": ("labctl.cli.lab", "lab", "Start and stop the virtual lab."),
     "console": ("labctl.cli.console", "console", "Look at a board's serial console, and type."),
     "board": ("labctl.cli.board", "board", "Boot boards, run commands on them, switch them."),
+    "flash": ("labctl.cli.flash", "flash", "Write an image to a board, and prove it."),
     "gpu": ("labctl.cli.gpu", "gpu", "Show which GPU is free and who has the others."),
     "completion": ("labctl.cli.completion", "completion", "Print shell completion code."),
 }
@@ -37,6 +38,7 @@ Examples:
   labctl check all                  what is not healthy, and what to do
   labctl lab up arm64               start a virtual board
   labctl board run arm64 'uname -a' run a command on it, over its serial line
+  labctl flash arm64 fw.bin         write an image to it, and prove it
   labctl inventory check            find every mistake in inventory.yaml
 
 Exit codes: 0 fine, 1 not fine, 2 bad usage or inventory, 3 not reachable,

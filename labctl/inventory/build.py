@@ -120,6 +120,7 @@ def _board(name: str, entry: schema.BoardEntry) -> Board:
         virtual=entry.virtual,
         settings=entry.settings or {},
         host=entry.host,
+        identity=entry.identity or {},
         power=entry.power or {},
     )
 

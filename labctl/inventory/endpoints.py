@@ -49,7 +49,7 @@ class BoardEndpoint:
 
     Attributes:
         name: Name of the board, as in the inventory.
-        kind: ``qemu`` or ``scripted``.
+        kind: ``qemu``, ``scripted``, ``avr`` or ``rom``.
         line: URL of its serial line, in the forms that an inventory's ``line`` has.
         monitor: UNIX socket of its QEMU machine protocol: power, reset, status.
         folder: Its folder in the lab's state; gone when the board is.

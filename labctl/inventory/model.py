@@ -60,6 +60,7 @@ class Board:
         virtual: True for a board that the virtual lab runs.
         settings: Everything else that was said about it.
         host: Name of the inventory host that it hangs on, or None for this machine.
+        identity: What it says of itself, and no other board does: checked before it is flashed.
         power: How its power is switched: ``kind`` and that kind's own keys; empty if by hand.
         monitor: UNIX socket of a running virtual board's machine protocol, or None.
         folder: State folder of a running virtual board, which is gone when it is; or None.
@@ -72,6 +73,7 @@ class Board:
     virtual: bool = False
     settings: Mapping[str, object] = field(default_factory=dict)
     host: str | None = None
+    identity: Mapping[str, object] = field(default_factory=dict)
     power: Mapping[str, object] = field(default_factory=dict)
     monitor: str | None = None
     folder: str | None = None

@@ -95,6 +95,11 @@ class BoardEntry(_Strict):
     host: Name | None = Field(
         None, description="Host of this file that the board hangs on; this machine if not given."
     )
+    identity: dict[str, str] | None = Field(
+        None,
+        description="What it says of itself and no other board does (serial#, ethaddr, uid, mac); "
+        "checked before it is flashed.",
+    )
     virtual: bool = Field(False, description="The virtual lab runs this board.")
     tags: list[Name] | None = Field(None, description="Words for selection (@tag).")
     power: dict[str, Any] | None = Field(

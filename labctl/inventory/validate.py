@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from collections.abc import Mapping as AnyMapping
 from collections.abc import Sequence as AnySequence
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -144,7 +144,8 @@ def _wrong_type(kind: str, name: str, value: object, node: Node, *, fallback: st
 
 def _unknown_key(path: Steps, model: type[BaseModel], foreign: AnyMapping[str, str]) -> str:
     name = str(path[-1])
-    known = _model_at(path[:-1], model).model_fields
+    fields = _model_at(path[:-1], model).model_fields
+    known = [one.alias or key for key, one in fields.items()]
     hint = did_you_mean(name, known) or f"; known here: {', '.join(known)}"
     if len(path) == 1:
         hint = foreign.get(name, hint)
@@ -168,6 +169,8 @@ def _model_at(path: Steps, model: type[BaseModel]) -> type[BaseModel]:
 
 def _alternatives(annotation: Any) -> Iterable[Any]:  # noqa: ANN401 - a type, or a form of typing
     """Return the forms that a union stands for, or the one that it is."""
+    if get_origin(annotation) is Annotated:
+        return _alternatives(get_args(annotation)[0])
     if isinstance(annotation, UnionType) or get_origin(annotation) is Union:
         return [form for one in get_args(annotation) for form in _alternatives(one)]
     return [annotation]

@@ -9,10 +9,11 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from labctl.errors import LabctlError
+from labctl.errors import LabctlError, UnreachableError
 
 
 @contextlib.contextmanager
@@ -32,34 +33,48 @@ def connect_unix(path: Path, *, timeout_s: float) -> Iterator[socket.socket]:
         os.close(folder)
 
 
-def execute(path: Path, command: str, *, timeout_s: float = 5.0) -> object:
-    """Run ``command`` (without arguments) in the QEMU whose monitor listens at ``path``.
+class RefusedError(LabctlError):
+    """The machine refused a command.
+
+    Attributes:
+        kind: The protocol's class of the error, such as ``CommandNotFound``.
+    """
+
+    kind = ""
+
+
+def execute(
+    path: Path,
+    command: str,
+    arguments: Mapping[str, object] | None = None,
+    *,
+    timeout_s: float = 5.0,
+) -> Any:  # noqa: ANN401 - JSON
+    """Run ``command`` in the machine whose monitor listens at ``path``, and return its answer.
 
     Raises:
-        LabctlError: QEMU did not answer, or refused.
+        RefusedError: It refused.
+        UnreachableError: It does not answer.
     """
+    # The handshake is sent along: one round trip.
+    requests = ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments or {}})
+    answers: list[dict[str, Any]] = []
     try:
         with connect_unix(path, timeout_s=timeout_s) as connection:
-            stream = connection.makefile("rw", encoding="utf-8")
-            _answer(stream.readline())  # the greeting
-            for name in ("qmp_capabilities", command):
-                stream.write(json.dumps({"execute": name}) + "\n")
-                stream.flush()
-                # Events may come before the answer.
-                answer = _answer(stream.readline())
-                while "return" not in answer and "error" not in answer:
-                    answer = _answer(stream.readline())
-                if "error" in answer:
-                    raise LabctlError(str(answer["error"]), thing=f"QEMU {name}")
-            return answer["return"]
-    except (OSError, ValueError) as error:
-        raise LabctlError(f"QEMU does not answer: {error}", thing=str(path)) from error
-
-
-def _answer(line: str) -> dict[str, object]:
-    if not line:
-        raise ConnectionResetError("closed")
-    data = json.loads(line)
-    if not isinstance(data, dict):
-        raise ValueError("not an object")  # noqa: TRY004 - bad data, not a programmer's error
-    return data
+            connection.sendall("".join(json.dumps(one) + "\n" for one in requests).encode())
+            for line in connection.makefile("r", encoding="utf-8"):
+                message = json.loads(line)
+                # The greeting and events may come between.
+                if "return" in message or "error" in message:
+                    answers.append(message)
+                if len(answers) == len(requests):
+                    break
+    except (OSError, ValueError, TypeError) as error:
+        raise UnreachableError(f"it does not answer: {error}", thing=str(path)) from error
+    if len(answers) < len(requests):
+        raise UnreachableError("it hung up", thing=str(path))
+    if problem := answers[-1].get("error"):
+        refused = RefusedError(str(problem.get("desc")), thing=command)
+        refused.kind = str(problem.get("class"))
+        raise refused
+    return answers[-1]["return"]

@@ -140,16 +140,11 @@ class Session(ABC):
         """
         self.round_trips += 1
         pieces: list[bytes] = []
-        if self._sudo is None:
-            stream = self.start("exec sh -s")
-        elif not need_root:
-            stream = self.start(_ROOT_IF_FREE)
-        else:
-            stream, early = self._start_sudo(self._sudo, cancelled)
-            if early:
-                pieces.append(early)
-                if on_output:
-                    on_output(early)
+        stream, early = self.start_shell(cancelled=cancelled, need_root=need_root)
+        if early:
+            pieces.append(early)
+            if on_output:
+                on_output(early)
         end = time.monotonic() + deadline  # a person who types the sudo password has all the time
         try:
             stream.send(script.encode())
@@ -168,6 +163,26 @@ class Session(ABC):
             ) from None
         finally:
             stream.close()
+
+    def start_shell(
+        self, *, cancelled: Callable[[], bool] = lambda: False, need_root: bool = True
+    ) -> tuple[Stream, bytes]:
+        """Start ``sh -s`` as root; return it, and output that came ahead of any script's.
+
+        Args:
+            cancelled: Asked now and then while sudo is at work.
+            need_root: As in `run_script`.
+
+        Raises:
+            ScriptCancelledError: ``cancelled`` said so.
+            AuthenticationError: sudo asked for a password that we have not, or refused it.
+            UnreachableError: The connection broke.
+        """
+        if self._sudo is None:
+            return self.start("exec sh -s"), b""
+        if not need_root:
+            return self.start(_ROOT_IF_FREE), b""
+        return self._start_sudo(self._sudo, cancelled)
 
     def _start_sudo(self, sudo: Sudo, cancelled: Callable[[], bool]) -> tuple[Stream, bytes]:
         """Start a root shell; return it and the output that came behind its first word."""

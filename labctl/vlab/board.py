@@ -10,6 +10,7 @@ Sources: qemu-system-aarch64(1), QEMU's docs/system/arm/virt.rst and docs/system
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def command_line(machine: Machine, model: VirtualModel) -> list[str]:
         "-drive", "if=none,id=disk,file=disk.qcow2,format=qcow2,cache=unsafe",
         "-device", "virtio-blk-device,drive=disk",
         "-netdev", f"user,id=net,hostname={machine.name},tftp={_escaped(tftp_folder(machine))}",
-        "-device", "virtio-net-device,netdev=net",
+        "-device", f"virtio-net-device,netdev=net,mac={hardware_address(machine)}",
         "-device", "virtio-rng-device",
         "-chardev", "socket,id=con,path=console.sock,server=on,wait=off,logfile=console.log",
         "-serial", "chardev:con",
@@ -62,6 +63,15 @@ def command_line(machine: Machine, model: VirtualModel) -> list[str]:
         # A board whose Linux powers off stays where it is, without power.
         "-S", "-no-shutdown",
     ]  # fmt: skip
+
+
+def hardware_address(machine: Machine) -> str:
+    """Return an Ethernet address of the board's own, by which it can be told from others.
+
+    The prefix is QEMU's; its second bit says "locally administered" (IEEE 802).
+    """
+    tail = hashlib.sha256(str(machine.folder).encode()).digest()
+    return ":".join(["52", "54", "00", *(f"{value:02x}" for value in tail[:3])])
 
 
 def tftp_folder(machine: Machine) -> Path:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from labctl.errors import UsageError
 from labctl.inventory.diagnostics import Diagnostic, InventoryError, did_you_mean, shown_path
 from labctl.inventory.textfile import read_text
 from labctl.paths import board_dirs
+from labctl.vlab.avr.parts import AvrModel, Loader
 
 if TYPE_CHECKING:
     from labctl.vlab import board_schema
@@ -65,6 +66,8 @@ class VirtualModel:
         linux: The Linux on its disk, or None.
     """
 
+    kind: ClassVar[str] = "qemu"
+
     name: str
     architecture: str
     program: str
@@ -93,11 +96,33 @@ class ScriptedModel:
         settings: How it behaves; that program checks them.
     """
 
+    kind: ClassVar[str] = "scripted"
+
     name: str
     settings: Mapping[str, object] = field(default_factory=dict)
 
 
-AnyModel = VirtualModel | ScriptedModel
+@dataclass(frozen=True)
+class RomModel:
+    """A model whose chip's boot ROM `labctl.vlab.rom` plays.
+
+    Attributes:
+        name: Folder name below ``boards/``.
+        settings: Its chip and its line; that program checks them.
+    """
+
+    kind: ClassVar[str] = "rom"
+
+    name: str
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+
+AnyModel = VirtualModel | ScriptedModel | RomModel | AvrModel
+
+
+_PROGRAMS: Mapping[str, type[ScriptedModel | RomModel]] = {
+    one.kind: one for one in (ScriptedModel, RomModel)
+}
 
 
 def virtual_models(inventory: Path | None) -> dict[str, Path]:
@@ -134,26 +159,42 @@ def _from_text(text: str, path: Path) -> AnyModel:
 
     from labctl.inventory.validate import explain, locate  # noqa: PLC0415
     from labctl.inventory.yamlnodes import parse  # noqa: PLC0415
-    from labctl.vlab.board_schema import ScriptedFile, VirtualFile  # noqa: PLC0415
+    from labctl.vlab.board_schema import AvrFile, ProgramFile, VirtualFile  # noqa: PLC0415
 
     shown = shown_path(path)
     root, mistakes = parse(text)
     if root is None or mistakes:
         raise InventoryError(shown, mistakes or [Diagnostic(1, 1, "the file is empty")])
     data = root.value()
-    scripted = isinstance(data, dict) and data.get("kind") == "scripted"
-    shape = ScriptedFile if scripted else VirtualFile
+    kind = str(data.get("kind")) if isinstance(data, dict) else ""
+    shape: type[ProgramFile | AvrFile | VirtualFile] = VirtualFile
+    if kind in _PROGRAMS:
+        shape = ProgramFile
+    elif kind == AvrModel.kind:
+        shape = AvrFile
     try:
         file = shape.model_validate(data)
     except ValidationError as error:
         found = explain(error, shape, lambda place, key: locate(root, place, key=key))
         raise InventoryError(shown, [one for one, _ in found]) from None
-    if isinstance(file, ScriptedFile):
-        return ScriptedModel(path.parent.name, file.settings)
+    if isinstance(file, ProgramFile):
+        return _PROGRAMS[file.kind](path.parent.name, file.settings)
+    if isinstance(file, AvrFile):
+        return _avr(path.parent.name, file)
     where = locate(root, ["firmware"], key=True)
     if problem := _contradiction(file):
         raise InventoryError(shown, [Diagnostic(where.line, where.column, problem)])
     return _build(path.parent.name, file)
+
+
+def _avr(name: str, file: board_schema.AvrFile) -> AvrModel:
+    loader = file.loader
+    return AvrModel(
+        name, file.part, file.hz, file.flash_bytes,
+        Loader(loader.source, loader.package, loader.address, loader.size, loader.version_at,
+               loader.defines, tuple(loader.options)),
+        file.reset_on_open,
+    )  # fmt: skip
 
 
 def _contradiction(file: board_schema.VirtualFile) -> str | None:

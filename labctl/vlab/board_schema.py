@@ -28,6 +28,9 @@ QemuWord = Annotated[str, _like(r"[A-Za-z0-9_.,=-]+", "virt")]
 AbsolutePath = Annotated[str, _like(r"/[^\s,]+", "/usr/lib/u-boot/qemu_arm64/u-boot.bin")]
 KernelWord = Annotated[str, _like(r"[!-~]+", "mitigations=off")]
 Tty = Annotated[str, _like(r"tty[A-Za-z0-9]+", "ttyAMA0")]
+Part = Annotated[str, _like(r"at[a-z0-9]+", "atmega328p")]
+Macro = Annotated[str, _like(r"[A-Za-z_][A-Za-z0-9_]*", "BAUD_RATE")]
+Option = Annotated[str, _like(r"-[!-~]+", "-mrelax")]
 Module = Annotated[str, _like(r"[a-z0-9_]+", "virtio_blk")]
 
 
@@ -63,7 +66,7 @@ class LinuxEntry(_Strict):
 class VirtualFile(_Strict):
     """A model of a board that QEMU emulates."""
 
-    kind: Literal["qemu", "scripted"] = Field(description="What runs it.")
+    kind: Literal["qemu", "scripted", "rom", "avr"] = Field(description="What runs it.")
     architecture: Package = Field(description="Debian's name of it, for packages.")
     program: Program = Field(description="QEMU's program.")
     program_package: Package = Field(description="Debian 12 package of it.")
@@ -78,8 +81,33 @@ class VirtualFile(_Strict):
     linux: LinuxEntry | None = Field(None, description="The Linux on its disk.")
 
 
-class ScriptedFile(_Strict):
-    """A model of a board that `labctl.vlab.scripted` plays."""
+class ProgramFile(_Strict):
+    """A model of a board that a program of ours plays."""
 
-    kind: Literal["scripted"] = Field(description="What runs it.")
-    settings: dict[str, Any] = Field({}, description="How it behaves; see docs/scripted-board.md.")
+    kind: Literal["scripted", "rom"] = Field(description="What runs it.")
+    settings: dict[str, Any] = Field(
+        {}, description="How it behaves; see docs/scripted-board.md and docs/rom-boards.md."
+    )
+
+
+class LoaderEntry(_Strict):
+    """A boot loader that is compiled on this machine."""
+
+    source: AbsolutePath = Field(description="Its C file.")
+    package: Package = Field(description="Debian 12 package that it comes with.")
+    address: int = Field(ge=0, description="Where it begins; the processor starts there.")
+    size: int = Field(ge=2, description="Bytes of the boot section.")
+    version_at: int | None = Field(None, ge=0, description="Where its section .version belongs.")
+    defines: dict[Macro, int] = Field({}, description="Macros.")
+    options: list[Option] = Field([], description="More options of the compiler.")
+
+
+class AvrFile(_Strict):
+    """A model of a board with an AVR, which simavr runs."""
+
+    kind: Literal["avr"] = Field(description="What runs it.")
+    part: Part = Field(description="Its processor, as avr-gcc calls it.")
+    hz: int = Field(ge=1, le=64_000_000, description="Its clock, Hz.")
+    flash_bytes: int = Field(ge=512, le=1 << 20, description="Size of its flash.")
+    reset_on_open: bool = Field(True, description="Opening its line resets it (by DTR).")
+    loader: LoaderEntry = Field(description="Its boot loader.")

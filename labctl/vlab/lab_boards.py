@@ -13,9 +13,12 @@ from pathlib import Path
 from labctl.errors import UsageError
 from labctl.fileio import locked
 from labctl.inventory.endpoints import BoardEndpoint, publish, withdraw
-from labctl.vlab import board, box, scripted_board
+from labctl.vlab import board, box, rom_board, scripted_board
+from labctl.vlab.avr import board as avr_board
+from labctl.vlab.avr.build import require_parts
+from labctl.vlab.avr.parts import AvrModel
 from labctl.vlab.board_image import ensure_board_image
-from labctl.vlab.board_model import AnyModel, ScriptedModel, VirtualModel
+from labctl.vlab.board_model import AnyModel, RomModel, ScriptedModel, VirtualModel
 from labctl.vlab.outcomes import Outcome, for_each
 from labctl.vlab.programs import require
 from labctl.vlab.state import Machine, MachineRecord
@@ -104,6 +107,7 @@ def _require(models: Mapping[str, AnyModel]) -> None:
     emulated = [model for model in models.values() if isinstance(model, VirtualModel)]
     needs = [board.programs(model) for model in emulated]
     require(*(tools for tools, _ in needs), files=[one for _, files in needs for one in files])
+    require_parts([model for model in models.values() if isinstance(model, AvrModel)])
 
 
 def _start(machine: Machine, model: AnyModel, image: Image | None) -> MachineRecord:
@@ -111,6 +115,10 @@ def _start(machine: Machine, model: AnyModel, image: Image | None) -> MachineRec
     box.stop(machine)
     if isinstance(model, ScriptedModel):
         record = scripted_board.start(machine, model)
+    elif isinstance(model, AvrModel):
+        record = avr_board.start(machine, model)
+    elif isinstance(model, RomModel):
+        record = rom_board.start(machine, model)
     else:
         record = board.start(machine, model, image)
     _publish(machine, record, model)
@@ -120,7 +128,7 @@ def _start(machine: Machine, model: AnyModel, image: Image | None) -> MachineRec
 def _publish(machine: Machine, record: MachineRecord, model: AnyModel) -> None:
     endpoint = BoardEndpoint(
         name=machine.name,
-        kind="scripted" if isinstance(model, ScriptedModel) else "qemu",
+        kind=model.kind,
         line=record.line,
         monitor=str(machine.qmp),
         folder=str(machine.folder),

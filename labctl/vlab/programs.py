@@ -21,7 +21,10 @@ BUILD_PROGRAMS = {
     "busybox": "busybox-static",
 }
 # What the virtual boards that labctl brings along need; a model says so itself (virtual.yaml).
-BOARD_PACKAGES = ("kmod", "opensbi", "qemu-system-arm", "qemu-system-misc", "u-boot-qemu")
+BOARD_PACKAGES = (
+    "arduino-core-avr", "avrdude", "gcc", "kmod", "libsimavr-dev", "opensbi", "qemu-system-arm",
+    "qemu-system-misc", "u-boot-qemu",
+)  # fmt: skip
 FLEET_PROGRAMS = {
     "unshare": "util-linux",
     "ssh-keygen": "openssh-client",

@@ -109,8 +109,9 @@ def _script() -> str:
     Names are such as nobody's command uses. _N is the tag of what is asked, _C the command, _X what
     runs it, _D the folder of saved output, _F the file of the last command, _O what is printed (it,
     or a part of it), _S the exit code, _Q the tag of the command that ran last, with an "i" behind
-    it until it has ended, _T the terminal. _L, _V and _P are scripts: saved, live, print. The marks
-    are put together by printf, so that no echo ever holds one.
+    it until it has ended, _T the terminal, _I and _J what is done before and after a command. _L,
+    _V and _P are scripts: saved, live, print. The marks are put together by printf, so that no echo
+    ever holds one.
     """
     begin = r'printf "@B%s\n" $_N'
     # Which command ran last (nothing where it is the one that was asked), checksum and size of what
@@ -127,11 +128,12 @@ def _script() -> str:
     # Its input is empty: a command that reads would eat the next line. Each has a file of its own:
     # a job in the background writes to that of the command that began it, and into no other answer.
     saved = (
-        '_Q=${_N}i;_F=$_D/$_N;{ _R;eval "$_X";}>|$_F 2>&1 </dev/null;_S=$?;_Q=$_N;_O=$_F;eval "$_P"'
+        '_Q=${_N}i;_F=$_D/$_N;eval "$_I";{ _R;eval "$_X";}>|$_F 2>&1 </dev/null;_S=$?;eval "$_J";'
+        '_Q=$_N;_O=$_F;eval "$_P"'
     )
     live = (
-        f'_Q=${{_N}}i;_F=;{{ {begin};}} 2>/dev/null;{{ _R;eval "$_X";}} 2>&1 </dev/null;_S=$?;'
-        r'_Q=$_N;{ printf "\n@E%s %s %s\n" $_N $_S $_S;} 2>/dev/null'
+        f'_Q=${{_N}}i;_F=;{{ {begin};}} 2>/dev/null;eval "$_I";{{ _R;eval "$_X";}} 2>&1 </dev/null;'
+        r'_S=$?;eval "$_J";_Q=$_N;{ printf "\n@E%s %s %s\n" $_N $_S $_S;} 2>/dev/null'
     )
     # A command that ends the shell itself has an exit code too. Standard output is still the file
     # then, so its answer is shown on the terminal by name.
@@ -147,6 +149,11 @@ def _script() -> str:
             # on, and in a function its "declare" would be local.
             '_E(){ command eval "$_C";}',
             """_X='_E "$@"';[ -n "${BASH_VERSION-}" ]&&_X='eval "$_C"'""",
+            # bash says on standard error, which is the answer, that a job of an earlier command has
+            # ended, unless job control is off. What it was is asked once: an interrupt may leave it
+            # off.
+            '_I=;: ${_J=};case $_X.$- in e*m*)_I="set +m";_J="set -m";esac',
+            '[ "$_J" ]&&_I="set +m"',
             # Not every busybox has cksum.
             '_M(){ command -v md5sum>/dev/null&&echo $(md5sum<"$1"|head -c 32) $(wc -c<"$1");}',
             '_K(){ cksum<"$1"||_M "$1"||echo e 0;}',

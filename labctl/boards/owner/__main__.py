@@ -16,6 +16,7 @@ from pathlib import Path
 
 from labctl import procs
 from labctl.boards.owner import protocol
+from labctl.boards.owner.opener import Opener
 from labctl.boards.owner.place import OwnerConfig, Place
 from labctl.boards.owner.server import Owner
 from labctl.errors import LabctlError
@@ -34,7 +35,8 @@ def main(folder: str, ready: str) -> int:
         return 0
     try:
         config = place.read_config()
-        line = open_line(config)
+        opener = Opener(config, open_line)
+        line = opener(config.settings)
         listener = _listen(place)
     except LabctlError as error:
         report.write(json.dumps({"error": protocol.error_to_message(error)}) + "\n")
@@ -43,7 +45,7 @@ def main(folder: str, ready: str) -> int:
         failed = LabctlError(str(error), thing=place.folder.name)
         report.write(json.dumps({"error": protocol.error_to_message(failed)}) + "\n")
         return 1
-    owner = Owner(place, config, lambda: open_line(config), listener)
+    owner = Owner(place, config, lambda: opener(owner.config.settings, same=owner.same), listener)
     owner.adopt(line)
     mine = procs.identify(os.getpid())
     assert mine is not None

@@ -67,15 +67,15 @@ class Connection:
                 return
             self.output = self.output[count:]
 
-    def pump(self) -> None:
-        """Send the follower what it lacks, as far as it takes it.
+    def pump(self, end: int) -> None:
+        """Send the follower what it lacks up to ``end`` of the record, as far as it takes it.
 
         Raises:
             OSError: The client has gone.
         """
         self.flush()
         if self.follower and not self.output:
-            self.follower.pump(self.link)
+            self.follower.pump(self.link, end)
 
     def wants_to_send(self, end: int) -> bool:
         """Tell whether something waits for the client, given the end of the record."""
@@ -102,13 +102,13 @@ class Follower:
         self._start = 0
         self.offset = offset
 
-    def pump(self, link: socket.socket) -> None:
-        """Send from the record until its end, or until ``link`` takes no more.
+    def pump(self, link: socket.socket, end: int) -> None:
+        """Send from the record until ``end``, which is its end, or until ``link`` takes no more.
 
         Raises:
             OSError: The other side has gone.
         """
-        while True:
+        while self.offset < end:
             if self._file < 0 and not self._open():
                 return
             try:

@@ -8,9 +8,12 @@ from labctl.boards.owner.protocol import Message
 
 
 class Write:
-    """Bytes on their way to the line."""
+    """Bytes on their way to the line; ``quiet`` where the request is answered later."""
 
-    def __init__(self, connection: Connection, request: Message, rest: bytes) -> None:
+    def __init__(
+        self, connection: Connection, request: Message, rest: bytes, *, quiet: bool = False
+    ) -> None:
+        self.quiet = quiet
         self.connection = connection
         self.request = request
         self.rest = rest

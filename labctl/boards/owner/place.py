@@ -7,7 +7,6 @@ in the user's own state folder. Two owners of one port are kept apart by the por
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import stat
@@ -85,8 +84,18 @@ class Place:
     """
 
     def __init__(self, identity: str, base: Path | None = None) -> None:
+        import hashlib  # noqa: PLC0415 - slow to import, as subprocess and tempfile are elsewhere
+
         digest = hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()[:16]
         self.folder = (base or lines_dir()) / digest
+
+    def inode(self) -> tuple[int, int] | None:
+        """Return which folder lies there: device and inode; None where there is none."""
+        try:
+            found = self.folder.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     @classmethod
     def at(cls, folder: Path) -> Place:

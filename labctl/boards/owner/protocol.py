@@ -8,11 +8,15 @@ carries nothing but the bytes of the line, from that offset on, for as long as b
 | op | what it does |
 |---|---|
 | status | tells about the line, its lease and its record |
+| configure | says how the line is to be set; opened again where that is new and nobody holds it |
 | acquire | asks for the lease: what, host, ttl_s, idle_s, wait_s |
 | release | gives it back |
 | beat | says that the holder lives |
 | write | hands over ``data`` (base64); answered when the line has taken all of it |
 | break, baud, signals | what a serial line can besides |
+| lend | closes the line, so that the program ``to`` can open the ``device`` that is answered; null
+  where no program can open it (a TCP port), and then the line stays open |
+| return | opens it again; answered when it is open, or after wait_s. A lost lease returns it too |
 | note | journals something that was done to the board (power, reset) |
 | force | takes the lease from whoever has it |
 | follow | see above |
@@ -21,6 +25,7 @@ carries nothing but the bytes of the line, from that offset on, for as long as b
 | event | when |
 |---|---|
 | gone, back | the line went away (cause), is there again; with the offset |
+| lent | the line was closed for a program (to, by), until ``back``; with the offset |
 | lost | the lease went to somebody else (by, why) |
 | unrecorded | bytes could not be written to the record (cause, bytes) |
 """

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from labctl.boards.owner import protocol
 from labctl.boards.owner.connections import Connection, Follower
+from labctl.boards.owner.conversation import Conversation
 from labctl.boards.owner.leases import Holder, Lease
 from labctl.boards.owner.pending import Waiter, Write
 from labctl.boards.owner.protocol import LeaseLostError, Message
 from labctl.errors import BusyError, LabctlError, UsageError
 from labctl.transport.lines.base import Line
+from labctl.transport.lines.settings import LineSettings
 
 if TYPE_CHECKING:
     from labctl.boards.owner.server import Owner
 
-# After a write the line is read without delay for so long: somebody waits for the answer.
-_ALERT_S = 1.0
 _MOST_TTL_S = 3600.0
 _MOST_BREAK_S = 2.0
 
@@ -70,6 +70,16 @@ class Requests:
             lease=lease.describe(now) if lease else None,
             pid=os.getpid(),
         )
+
+    def _op_configure(self, connection: Connection, request: Message) -> None:
+        settings = LineSettings(**request["settings"])
+        former = self._owner.config.settings
+        if settings != former:
+            lease = self._owner.ledger.lease
+            if lease is not None and not self._owner.ledger.holds(connection.number):
+                raise self._busy(time.monotonic())
+            self._owner.configure(settings)
+        self._owner.answer(connection, request, former=former.describe())
 
     def _op_beat(self, connection: Connection, request: Message) -> None:
         self._owner.answer(connection, request)
@@ -130,7 +140,12 @@ class Requests:
 
     def lease_ended(self, lease: Lease, why: str, *, by: str) -> None:
         """Journal the end of a lease and tell who had it."""
+        self._owner.end_conversation(
+            LeaseLostError("the line was taken from you", thing=self._owner.config.board)
+        )
+        self.restore_settings()
         self._owner.note("released", lease=lease.number, why=why, by=by)
+        self._owner.loans.end(why, lease.connection)
         connection = self._owner.connections.get(lease.connection)
         if connection:
             self._owner.say(connection, {"event": "lost", "by": by, "why": why})
@@ -138,7 +153,9 @@ class Requests:
     def _op_release(self, connection: Connection, request: Message) -> None:
         ended = self._owner.ledger.release(connection.number)
         if ended:
+            self.restore_settings()
             self._owner.note("released", lease=ended.number, why="given back")
+            self._owner.loans.end("given back", connection.number)
         self._owner.answer(connection, request)
 
     def _op_force(self, connection: Connection, request: Message) -> None:
@@ -170,20 +187,65 @@ class Requests:
     def _op_write(self, connection: Connection, request: Message) -> None:
         self._must_hold(connection)
         self._must_be_open()
-        now = time.monotonic()
-        self._owner.ledger.beat(connection.number, now, wrote=True)
-        self._owner.alert_until = now + _ALERT_S
-        if not self._owner.reading:
-            self._owner.listen_to_line(True)
+        self._owner.be_alert(connection, time.monotonic())
         data = protocol.unpack(request["data"])
         self._owner.writes.append(Write(connection, request, data))
         self._owner.write_some()
+
+    def _op_converse(self, connection: Connection, request: Message) -> None:
+        self._must_hold(connection)
+        self._must_be_open()
+        if self._owner.conversation is not None:
+            raise BusyError("another conversation is not over", thing=self._owner.config.board)
+        self._owner.conversation = Conversation(self._owner, connection, request)
+        self._owner.conversation.begin()
 
     def _op_baud(self, connection: Connection, request: Message) -> None:
         self._must_hold(connection)
         rate = int(request["rate"])
         self._must_be_open().set_baud(rate)
+        self._owner.off_rate = rate != self._owner.config.settings.baud
         self._owner.note("baud", rate=rate)
+        self._owner.answer(connection, request)
+        self._owner.read_line()
+
+    def restore_rate(self) -> None:
+        """Set the line to its own rate again, whatever became of who changed it."""
+        if not self._owner.off_rate or self._owner.line is None:
+            return
+        self._owner.off_rate = False
+        rate = self._owner.config.settings.baud
+        try:
+            self._owner.line.set_baud(rate)
+        except LabctlError as error:
+            self._owner.note("baud", rate=rate, failed=error.cause)
+        else:
+            self._owner.note("baud", rate=rate, why="the lease has ended")
+
+    def restore_parity(self) -> None:
+        """Set the line to its own parity again; see `restore_rate`."""
+        if not self._owner.off_parity or self._owner.line is None:
+            return
+        self._owner.off_parity = False
+        parity = self._owner.config.settings.parity
+        try:
+            self._owner.line.set_parity(parity)
+        except LabctlError as error:
+            self._owner.note("parity", parity=parity, failed=error.cause)
+        else:
+            self._owner.note("parity", parity=parity, why="the lease has ended")
+
+    def restore_settings(self) -> None:
+        """Set the line as it is configured, whatever became of who changed it."""
+        self.restore_rate()
+        self.restore_parity()
+
+    def _op_parity(self, connection: Connection, request: Message) -> None:
+        self._must_hold(connection)
+        parity = request["parity"]
+        self._must_be_open().set_parity(parity)
+        self._owner.off_parity = parity != self._owner.config.settings.parity
+        self._owner.note("parity", parity=parity)
         self._owner.answer(connection, request)
         self._owner.read_line()
 
@@ -199,7 +261,7 @@ class Requests:
         self._must_hold(connection)
         line = self._must_be_open()
         seconds = min(max(float(request["seconds"]), 0.0), _MOST_BREAK_S)
-        if self._owner.working:
+        if self._owner.worker.busy:
             raise BusyError("it is busy with another break", thing=self._owner.config.board)
 
         def work() -> Callable[[], None]:
@@ -215,7 +277,20 @@ class Requests:
             return done
 
         self._owner.note("break", seconds=seconds)
-        self._owner.start_work(work)
+        self._owner.worker.start(work)
+
+    def _op_lend(self, connection: Connection, request: Message) -> None:
+        self._must_hold(connection)
+        line = self._must_be_open()
+        if self._owner.worker.busy:
+            raise BusyError("it is busy with a break", thing=self._owner.config.board)
+        device = line.device
+        if device is not None:
+            self._owner.loans.lend(connection, str(request["to"]), device)
+        self._owner.answer(connection, request, device=device)
+
+    def _op_return(self, connection: Connection, request: Message) -> None:
+        self._owner.loans.give_back(connection, request)
 
     def _must_hold(self, connection: Connection) -> None:
         if not self._owner.ledger.holds(connection.number):

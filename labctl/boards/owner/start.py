@@ -7,7 +7,6 @@ import json
 import os
 import select
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -71,6 +70,8 @@ def ensure(place: Place, config: OwnerConfig) -> socket.socket:
 
 
 def _start(place: Place, config: OwnerConfig) -> None:
+    import subprocess  # noqa: PLC0415 - slow to import, and most find an owner that runs
+
     reading, writing = os.pipe()
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, reading)

@@ -2,7 +2,7 @@
 
 A back end is a module with two functions and a table of its keys:
 
-``KEYS``: name of each key of ``power:`` in the inventory -> `labctl.boards.power.keys.Key`;
+``KEYS``: name of each key of ``power:`` in the inventory -> `labctl.boards.keys.Key`;
 ``get(config, *, deadline_s) -> bool | None``: whether it is on, None where that cannot be known;
 ``set(config, on, *, deadline_s) -> None``: switch it.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from labctl.boards.power.keys import Key
+from labctl.boards.keys import Key
 from labctl.boards.power.programs import run
 from labctl.errors import LabctlError
 from labctl.report.sanitize import clean_line

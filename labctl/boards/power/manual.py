@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import cast
 
-from labctl.boards.power.keys import Key
+from labctl.boards.keys import Key
 from labctl.errors import LabctlError
 
 KEYS: Mapping[str, Key] = {"where": Key(str, "Where its switch is, for the question.")}

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labctl.boards.power.keys import Key, read_secret
+from labctl.boards.keys import Key, read_secret
 from labctl.errors import DependencyError, LabctlError, UnreachableError
 from labctl.report.sanitize import clean_line
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-from labctl.boards.power.keys import Key, problems
+from labctl.boards.keys import Key, problems
 from labctl.errors import LabctlError, UnreachableError, UsageError
 from labctl.inventory.diagnostics import did_you_mean
 

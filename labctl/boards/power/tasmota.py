@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from labctl.boards.power.keys import HOST, Key, read_secret
+from labctl.boards.keys import HOST, Key, read_secret
 from labctl.boards.power.web import ask
 from labctl.errors import LabctlError
 from labctl.report.sanitize import clean_line

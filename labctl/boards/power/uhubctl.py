@@ -11,7 +11,7 @@ import re
 import shutil
 from collections.abc import Mapping
 
-from labctl.boards.power.keys import Key
+from labctl.boards.keys import Key
 from labctl.boards.power.programs import run
 from labctl.errors import DependencyError, LabctlError
 from labctl.report.sanitize import clean_line

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from labctl.boards.power.keys import Key
+from labctl.boards.keys import Key
 from labctl.transport import qmp
 
 KEYS: Mapping[str, Key] = {

@@ -21,8 +21,8 @@ T = TypeVar("T")
 # `within SECONDS COMMAND...` runs a command and returns its status, or 124 (as timeout(1) does)
 # when the time is up, even where the command hangs in the kernel and cannot be killed, as on a dead
 # NFS server or a wedged driver. timeout(1) waits for such a command for ever. What is killed there
-# writes nothing any more when it wakes up, so it cannot write into a later record. The watchdog ends
-# its own sleep by SIGKILL: another signal is lost if it comes between that one's fork and exec.
+# writes nothing any more when it wakes up, so it cannot write into a later record. The watchdog
+# ends its own sleep by SIGKILL: another signal is lost between that one's fork and exec.
 PROLOGUE = r"""
 within() {
 limit=$1; shift

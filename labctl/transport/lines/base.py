@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from labctl.errors import BusyError, LabctlError, UnreachableError
+from labctl.transport.lines.settings import Parity
 
 
 class LineGoneError(UnreachableError):
@@ -39,10 +40,15 @@ class Line(ABC):
     def fileno(self) -> int:
         """Return the descriptor to poll: readable when `read` has something to do.
 
-        Right after opening, and after `set_baud`, `set_signals` and `send_break`, some bytes may
+        Right after opening, and after `set_baud` and the like, some bytes may
         already be here (they came between the answers of a console server): `read` until it is
         empty, then poll.
         """
+
+    @property
+    def device(self) -> str | None:
+        """Path of the device file by which another program can open it; None if it has none."""
+        return None
 
     @abstractmethod
     def read(self, limit: int) -> bytes:
@@ -83,6 +89,14 @@ class Line(ABC):
             UnsupportedError: The rate of this kind of line is set elsewhere.
         """
         raise UnsupportedError("the rate of this kind of line is set elsewhere", thing=self.url)
+
+    def set_parity(self, parity: Parity) -> None:
+        """Change the parity on an open line; a pseudo-terminal has none and takes any.
+
+        Raises:
+            UnsupportedError: The format of this kind of line is set elsewhere.
+        """
+        raise UnsupportedError("the format of this kind of line is set elsewhere", thing=self.url)
 
     def set_signals(self, *, dtr: bool | None = None, rts: bool | None = None) -> None:
         """Set modem control outputs; None leaves one as it is. True is asserted (active).

@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 
 from labctl.report.sanitize import clean_line
 from labctl.transport.lines.base import LineGoneError
@@ -26,6 +27,8 @@ _GUARD = """
 exec /bin/sh -c "$1"
 """
 _END_S = 2.0
+# The owner of the line has others to serve meanwhile.
+_TURN_S = 0.01
 _STDERR_BYTES = 4096
 
 
@@ -57,9 +60,42 @@ class CommandLine(SocketLine):
             os.close(watched)
         super().__init__(url, ours)
         self._said = b""
+        self._ended_at = 0.0
         # A full pipe would block a command that complains a lot.
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
+
+    def read(self, limit: int) -> bytes:
+        """Return what has arrived; nothing for the moment in which the command ends."""
+        try:
+            return super().read(limit)
+        except LineGoneError:
+            if self._is_ending():
+                return b""
+            raise self._gone("") from None
+
+    def write(self, data: bytes) -> int:
+        """Hand some of ``data`` to the command."""
+        try:
+            return super().write(data)
+        except LineGoneError:
+            if self._is_ending():
+                return 0
+            raise self._gone("") from None
+
+    def _is_ending(self) -> bool:
+        """Tell whether the command's output has ended and it has not, for a while.
+
+        Its output ends a moment before it does, and its last complaint may still be on its way.
+        """
+        now = time.monotonic()
+        self._ended_at = self._ended_at or now
+        if now - self._ended_at > _END_S:
+            return False
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_TURN_S)
+            self._listener.join(_TURN_S)
+        return self._process.returncode is None or self._listener.is_alive()
 
     def close(self) -> None:
         """End the command and wait until it has."""
@@ -77,12 +113,12 @@ class CommandLine(SocketLine):
                 self._said = (self._said + data)[-_STDERR_BYTES:]
 
     def _gone(self, cause: str) -> LineGoneError:
-        # Its output ends a moment before it does.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            status = self._process.wait(_END_S)
+        status = self._process.poll()
+        if status is not None:
             cause = f"ended by signal {-status}" if status < 0 else f"exit status {status}"
             cause = f"the command has ended, {cause}"
-            self._listener.join(_END_S)
+        else:
+            cause = "the command has closed its output"
         lines = self._said.splitlines()
         last = next((line for line in reversed(lines) if line.strip()), b"")
         return LineGoneError(

@@ -85,24 +85,46 @@ def open_line(
 def canonical(url: str) -> str:
     """Return the identity of the line ``url``: two names of one line have the same.
 
-    Links are followed and ``udev:`` names looked up, so the identity of a port that is not
-    plugged in is its name as given.
+    A port with hardware behind it is known by its adapter, not by the kernel's name for it, which
+    is another one when it is plugged in again. Where it is not there now, its identity is its name
+    as given (`identify` tells that).
 
     Raises:
         UsageError: The URL is not one, or its ``udev:`` properties fit several ports.
     """
+    return identify(url)[0]
+
+
+def identify(url: str) -> tuple[str, bool]:
+    """Return the identity of the line ``url``, and whether it is known: a port must be there.
+
+    Raises:
+        UsageError: As of `canonical`.
+    """
     scheme, rest = split(url)
     if scheme == "tty":
-        return str(Path(rest).resolve())
+        device = Path(rest).resolve()
+        return _port_identity(device), device.exists()
     if scheme == "udev":
         from labctl.errors import UnreachableError  # noqa: PLC0415
         from labctl.transport.lines import udev  # noqa: PLC0415
 
         wanted = udev.parse_match(rest)
         try:
-            return str(udev.find(wanted).resolve())
+            return _port_identity(udev.find(wanted).resolve()), True
         except UnreachableError:
-            return udev.format_match(dict(sorted(wanted.items())))
+            return udev.format_match(dict(sorted(wanted.items()))), False
+    return _other_identity(url, scheme, rest), True
+
+
+def _port_identity(device: Path) -> str:
+    from labctl.transport.lines import udev  # noqa: PLC0415
+
+    properties = udev.identity(device)
+    return udev.format_match(dict(sorted(properties.items()))) if properties else str(device)
+
+
+def _other_identity(url: str, scheme: str, rest: str) -> str:
     if scheme in ("socket", "rfc2217"):
         # One port of a console server is one line, whichever protocol we speak to it.
         host, port = host_and_port(url)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from labctl.errors import LabctlError
 from labctl.report.sanitize import clean_line
 from labctl.transport.lines.base import LineBusyError, LineGoneError, UnsupportedError
-from labctl.transport.lines.settings import LineSettings, check_baud
+from labctl.transport.lines.settings import LineSettings, Parity, check_baud, check_parity
 from labctl.transport.lines.tcp import SocketLine, connect_tcp
 from labctl.transport.lines.telnet import (
     DO,
@@ -120,6 +120,12 @@ class Rfc2217Line(SocketLine):
         check_baud(rate)
         end = time.monotonic() + _CONFIRM_S
         self._request(_SET_BAUDRATE, rate.to_bytes(4, "big"), f"{rate} baud", end)
+
+    def set_parity(self, parity: Parity) -> None:
+        """Change the parity and check that the server has."""
+        check_parity(parity)
+        end = time.monotonic() + _CONFIRM_S
+        self._request(_SET_PARITY, bytes([_PARITIES[parity]]), f"parity {parity}", end)
 
     def set_signals(self, *, dtr: bool | None = None, rts: bool | None = None) -> None:
         """Set DTR and RTS."""

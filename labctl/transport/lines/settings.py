@@ -72,6 +72,15 @@ def check_baud(rate: int) -> None:
         )
 
 
+def check_parity(parity: str) -> None:
+    """Check that ``parity`` is one.
+
+    Raises:
+        UsageError: It is none.
+    """
+    _check("parity", parity, get_args(Parity))
+
+
 def _check(name: str, value: object, allowed: tuple[object, ...]) -> None:
     # 1 == True in Python, but `data_bits: yes` in a file is a mistake.
     flag = isinstance(value, bool)

@@ -18,7 +18,7 @@ import time
 from labctl.errors import LabctlError, UnreachableError, UsageError
 from labctl.report.sanitize import clean_line
 from labctl.transport.lines.base import LineBusyError, LineGoneError, UnsupportedError
-from labctl.transport.lines.settings import LineSettings, check_baud
+from labctl.transport.lines.settings import LineSettings, Parity, check_baud, check_parity
 from labctl.transport.lines.tcp import SocketLine
 from labctl.transport.session import Session, Stream
 
@@ -78,6 +78,10 @@ _BREAK = 'stty -F "$1" "$2" && printf "\\0" > "$1" && stty -F "$1" "$3"'
 _BREAK_RATES = (38400, 19200, 9600, 4800, 2400, 1200, 600, 300)
 _BREAK_BITS = 9
 _RATE = 'stty -F "$1" "$2"'
+_FORMAT = 'stty -F "$1" "$2" "$3"'
+_PARITY = {
+    "none": ("-parenb", "-parodd"), "even": ("parenb", "-parodd"), "odd": ("parenb", "parodd"),
+}  # fmt: skip
 
 _CHANGE_S = 10.0
 _NOISE_BYTES = 256 * 1024
@@ -131,8 +135,13 @@ class SshLine(SocketLine):
         self._change(_RATE, f"setting {rate} baud", rate)
         self._baud = rate
 
-    def _change(self, script: str, what: str, *rates: int) -> None:
-        command = shlex.join(["sh", "-c", script, "sh", self._device, *map(str, rates)])
+    def set_parity(self, parity: Parity) -> None:
+        """Change the parity."""
+        check_parity(parity)
+        self._change(_FORMAT, f"setting parity {parity}", *_PARITY[parity])
+
+    def _change(self, script: str, what: str, *words: object) -> None:
+        command = shlex.join(["sh", "-c", script, "sh", self._device, *map(str, words)])
         stream = self._session.start(f"exec {command}")
         said = b""
         end = time.monotonic() + _CHANGE_S

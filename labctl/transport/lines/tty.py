@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 from labctl.transport.lines.base import Line, LineBusyError, LineGoneError, UnsupportedError
 from labctl.transport.lines.holders import Holder, LockFile, find_holders, flock_holder
-from labctl.transport.lines.settings import LineSettings, check_baud
+from labctl.transport.lines.settings import LineSettings, Parity, check_baud, check_parity
 from labctl.transport.lines.tty_errors import explain_open_error
 
 # _IOR/_IOW('T', 0x2A/0x2B, struct termios2) of asm-generic: x86, arm, arm64, riscv.
@@ -38,6 +38,8 @@ _TIOCSBRK = 0x5427  # asm-generic/ioctls.h; Python's termios lacks the two
 _TIOCCBRK = 0x5428
 _ASYNC_LOW_LATENCY = 1 << 13
 _DATA_BITS = {5: termios.CS5, 6: termios.CS6, 7: termios.CS7, 8: termios.CS8}
+_PARITY_BITS = termios.PARENB | termios.PARODD | _CMSPAR
+_PARITY = {"none": 0, "even": termios.PARENB, "odd": termios.PARENB | termios.PARODD}
 # A UART receives what is up to about 4 % off; dividers of usual clocks are within 3 %.
 _BAUD_TOLERANCE = 0.03
 # How long what was written may take to leave before a break or a new rate is forced on it.
@@ -78,6 +80,11 @@ class TtyLine(Line):
     def fileno(self) -> int:
         """Return the device's descriptor."""
         return self._fd
+
+    @property
+    def device(self) -> str:
+        """Path of the device file, links followed."""
+        return str(self._device)
 
     def read(self, limit: int) -> bytes:
         """Return what has arrived."""
@@ -136,6 +143,25 @@ class TtyLine(Line):
             self._apply(attributes, rate)
         except (OSError, termios.error) as error:
             self._refuse_or_gone(error, f"the driver refuses {rate} baud")
+
+    def set_parity(self, parity: Parity) -> None:
+        """Change the parity after what was written has left."""
+        check_parity(parity)
+        if self._pseudo:
+            return
+        self._drain()
+        try:
+            attributes = termios.tcgetattr(self._fd)
+            attributes[2] &= ~_PARITY_BITS
+            attributes[2] |= _PARITY[parity]
+            if rate := self._rate():
+                self._apply(attributes, rate)
+            else:
+                termios.tcsetattr(self._fd, termios.TCSANOW, attributes)
+            if (termios.tcgetattr(self._fd)[2] ^ attributes[2]) & _PARITY_BITS:
+                raise UnsupportedError(f"the driver cannot do parity {parity}", thing=self.url)
+        except (OSError, termios.error) as error:
+            self._refuse_or_gone(error, f"the driver refuses parity {parity}")
 
     def set_signals(self, *, dtr: bool | None = None, rts: bool | None = None) -> None:
         """Set DTR and RTS."""
@@ -210,8 +236,8 @@ class TtyLine(Line):
             cflag = termios.CREAD | termios.CLOCAL | _DATA_BITS[settings.data_bits]
             cflag |= termios.CSTOPB if settings.stop_bits > 1 else 0
             cflag |= termios.CRTSCTS if settings.flow == "rtscts" else 0
-            if settings.parity != "none":
-                cflag |= termios.PARENB | (termios.PARODD if settings.parity == "odd" else 0)
+            # A pseudo-terminal has no parity, and tcsetattr(3) refuses to set one.
+            cflag |= 0 if self._pseudo else _PARITY[settings.parity]
             wanted = [iflag, 0, cflag, 0, attributes[4], attributes[5], cc]
             self._apply(wanted, settings.baud)
             self._verify(cflag, settings)

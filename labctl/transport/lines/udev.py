@@ -35,6 +35,8 @@ _NAMING = (
     ("ID_PATH", "ID_PORT"),
     ("DEVNAME",),
 )
+# What stays with an adapter, and tells its ports apart.
+_SERIAL = ("ID_VENDOR_ID", "ID_MODEL_ID", "ID_SERIAL_SHORT", "ID_USB_INTERFACE_NUM", "ID_PORT")
 # A comma inside a value (ID_VENDOR_FROM_DATABASE has them) does not separate.
 _SEPARATOR = re.compile(r",(?=[.A-Za-z0-9_]+=)")
 # What udev leaves of a USB string (util.c, UDEV_ALLOWED_CHARS_INPUT); the rest becomes "_".
@@ -105,6 +107,32 @@ def find(
             f"{len(found)} ports match: {names}", thing=name, action=_distinction(found, properties)
         )
     raise UnreachableError("no serial port matches", thing=name, action=_advice(ports, properties))
+
+
+def identity(
+    device: Path, *, sysfs: Path = SYSFS, udev_data: Path = UDEV_DATA
+) -> dict[str, str] | None:
+    """Return the properties by which the port ``device`` is known wherever it is plugged in.
+
+    They do not depend on what else is plugged in, so they are more than `naming` needs; but for
+    adapters with the same serial number, which are told apart by their places while both are there.
+    None where it has none that last (a UART on the board), or is no port with hardware behind it.
+    """
+    port = _read_port(sysfs / "class/tty" / device.name, sysfs, udev_data)
+    if port is None or port.device != device:
+        return None
+    for keys, needed in (
+        (_SERIAL, "ID_SERIAL_SHORT"),
+        ((*_SERIAL, "ID_PATH"), "ID_SERIAL_SHORT"),
+        (("ID_PATH", "ID_PORT"), "ID_PATH"),
+    ):
+        own = {key: port.properties[key] for key in keys if port.properties.get(key)}
+        if needed not in own:
+            continue
+        ports = serial_ports(sysfs=sysfs, udev_data=udev_data)
+        if not any(one.matches(own) for one in ports if one.device != device):
+            return own
+    return None
 
 
 def parse_match(text: str) -> dict[str, str]:

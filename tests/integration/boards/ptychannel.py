@@ -61,6 +61,8 @@ def program(
             "HOME": "/tmp",
             "TERM": "vt100",
         }
+        # A test run in the background ignores Ctrl-C, and its children would too.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.execvpe(command[0], list(command), {**environment, "TERM": "vt100"})
     try:
         yield PtyChannel(master, inward, outward)

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from lines import PtyLine, owned
 from labctl import procs
 from labctl.boards.client import LineClient
 from labctl.boards.owner import start
+from labctl.boards.owner.conversation import Exchange
 from labctl.boards.owner.journal import read_journal
 from labctl.boards.owner.place import OwnerConfig, Place
 from labctl.boards.owner.protocol import LeaseLostError
@@ -169,6 +171,66 @@ def test_a_lease_goes_with_its_holder(client: LineClient) -> None:
         process.kill()
         process.wait()
         client.acquire("test", wait_s=10)
+
+
+def test_rate_and_parity_are_as_before_when_a_lease_ends(
+    client: LineClient, board: PtyLine
+) -> None:
+    def rate() -> int:
+        return int(termios.tcgetattr(board.master)[4])
+
+    with pytest.raises(LeaseLostError):
+        client.set_parity("even")
+    for end in ("released", "gone"):
+        with another(client) as other:
+            other.acquire("flash")
+            other.set_baud(460800)
+            other.set_parity("even")
+            assert rate() == termios.B460800
+            if end == "released":
+                other.release()
+                assert rate() == termios.B115200
+        client.acquire("look", wait_s=10.0)
+        assert rate() == termios.B115200
+        client.release()
+    ended = [
+        one["event"]
+        for one in read_journal(client.place.events)
+        if one.get("why") == "the lease has ended"
+    ]
+    assert ended == ["baud", "parity"] * 2
+
+
+def test_a_conversation_is_conducted_by_the_owner_until_it_goes_otherwise(
+    client: LineClient, board: PtyLine
+) -> None:
+    def answer(count: int) -> None:
+        for _ in range(count):
+            data = os.read(board.master, 10)
+            os.write(board.master, data.upper() + b"!")
+
+    ab = [Exchange(b"a", 2, b"A"), Exchange(b"b", 2, b"B!")]
+    with pytest.raises(LeaseLostError):
+        client.converse(ab)
+    client.acquire("flash")
+    client.follow()
+    os.write(board.master, b"before")
+    assert read_until(client, 6) == b"before"
+    for exchanges, count, expected in (
+        (ab, 2, (2, b"A!B!")),
+        ([ab[0], Exchange(b"b", 2, b"X"), ab[1]], 2, (1, b"A!B!")),
+        ([Exchange(b"a", 1), ab[1]], 1, (0, b"A!")),
+        ([ab[0], Exchange(b"b", 3, timeout=0.3)], 2, (1, b"A!B!")),
+    ):
+        board_says = threading.Thread(target=answer, args=(count,))
+        board_says.start()
+        assert client.converse(exchanges) == expected
+        board_says.join()
+    unplug = threading.Timer(0.2, board.unplug)
+    unplug.start()
+    with pytest.raises(LineGoneError):
+        client.converse([Exchange(b"a", 2, timeout=30.0)])
+    unplug.join()
 
 
 def test_a_holder_that_hangs_loses_its_lease(client: LineClient) -> None:
@@ -334,3 +396,32 @@ def test_what_is_typed_is_not_recorded(client: LineClient, board: PtyLine) -> No
         "leased",
         "power",
     ]
+
+
+def test_who_does_not_read_holds_up_nobody(client: LineClient, board: PtyLine) -> None:
+    """Neither a follower nor a console whose terminal stands still (Ctrl-S)."""
+    total = 16 << 20
+    with another(client) as stalled, another(client) as console:
+        stalled.follow()
+        console.acquire("console")
+        console.follow()
+        client.follow()
+
+        def talk() -> None:
+            piece = bytes(range(33, 97)) * 256
+            for _ in range(total // len(piece)):
+                rest = piece
+                while rest:
+                    rest = rest[os.write(board.master, rest) :]
+
+        talking = threading.Thread(target=talk, daemon=True)
+        talking.start()
+        # What the board says is taken from it and reaches who reads.
+        assert len(read_until(client, total, timeout_s=120)) == total
+        talking.join(30)
+        assert not talking.is_alive()
+        assert client.status().end == total
+        # And those that stood still go on where they were.
+        assert len(read_until(stalled, total, timeout_s=120)) == total
+        console.write(b"x")
+        assert len(read_until(console, total, timeout_s=120)) == total

@@ -16,6 +16,7 @@ from ptychannel import KernelNoise, Lossy, PtyChannel, drain, program
 from labctl.boards.dialects.posix_shell import PosixShell
 from labctl.boards.session import (
     BoardResetError,
+    CommandTimeoutError,
     DamagedError,
     InterruptedCommandError,
     Session,
@@ -257,3 +258,44 @@ def test_dmesg_through_noise_is_right() -> None:
     with program(["dash", "-i"], outward=KernelNoise(0.002, seed=5)) as channel:
         result = session(channel).run(script, timeout=60)
     assert (result.output.decode(), result.checked) == (wanted, True)
+
+
+def test_a_job_that_ended_is_in_no_later_answer(console: PtyChannel, tmp_path: Path) -> None:
+    flag = tmp_path / "ended"
+    talk = session(console)
+    talk.run(f"(sleep 0.2; : > {flag}) &", timeout=20)
+    # A command that waits for a child, and one after it: bash speaks of jobs in both.
+    wait = f"while ! [ -e {flag} ]; do sleep 0.05; done; sleep 0.3; echo waited"
+    assert talk.run(wait, timeout=20).output == b"waited\n"
+    assert talk.run("sh -c 'echo on'", timeout=20).output == b"on\n"
+    # Job control is as it was: the person's shell has it.
+    assert talk.run("sleep 60 & jobs; kill $!", timeout=20).exit_code == 0
+    console.write(b"case $- in *m*) echo 'con''trol';; esac\r")
+    assert b"control\r\n" in drain(console)
+
+
+def test_job_control_comes_back_after_an_interrupt(console: PtyChannel) -> None:
+    talk = session(console)
+    with pytest.raises(CommandTimeoutError):
+        talk.run("sleep 60", timeout=1.5)
+    assert talk.run("echo on", timeout=20).output == b"on\n"
+    console.write(b"case $- in *m*) echo 'con''trol';; esac\r")
+    assert b"control\r\n" in drain(console)
+
+
+def test_a_program_that_repeats_what_it_is_given_is_known_at_once(
+    console: PtyChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So long would be waited for a shell: longer than the command may take.
+    monkeypatch.setattr("labctl.boards.session._PREPARE_S", 3600.0)
+    drain(console)
+    console.write(b"cat\r")
+    drain(console)
+    assert session(console).run("echo on", timeout=60).output == b"on\n"
+
+
+def test_a_shell_that_is_verbose_answers_all_the_same(console: PtyChannel) -> None:
+    drain(console)
+    console.write(b"set -v\r")
+    drain(console)
+    assert session(console).probe(5.0)

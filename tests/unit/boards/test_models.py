@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from labctl.boards.flash.planner import method_class, targets
+from labctl.boards.keys import problems
 from labctl.boards.model import load_model, models
 from labctl.errors import UsageError
 from labctl.inventory.diagnostics import InventoryError
@@ -24,6 +26,16 @@ def test_shipped_models_are_right(name: str) -> None:
     assert first.data["documentation"]
     first.signs()
     first.boot_plan()
+
+
+@pytest.mark.parametrize("name", sorted(models(None)))
+def test_shipped_models_promise_no_method_that_there_is_not(name: str) -> None:
+    model = load_model(Board("b", name), None)
+    for target in targets(model):
+        method = method_class(target.method)
+        assert method is not None, target.method
+        assert problems(method.keys, target.config) == []
+        assert target.config.get("region", "ram") in {"ram", *model.data["memory"]}
 
 
 def test_a_board_overrides_its_model() -> None:

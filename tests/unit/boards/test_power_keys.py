@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labctl.boards.power.keys import HOST, Key, problems, read_secret
+from labctl.boards.keys import HOST, Key, problems, read_secret
 from labctl.boards.power.switch import Power, back_end, kinds
 from labctl.errors import ExitCode, LabctlError, UsageError
 

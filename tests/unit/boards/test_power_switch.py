@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from labctl.boards.keys import Key
 from labctl.boards.power import switch
-from labctl.boards.power.keys import Key
 from labctl.boards.power.switch import Power
 from labctl.errors import LabctlError, UnreachableError
 

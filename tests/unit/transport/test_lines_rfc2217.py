@@ -191,11 +191,13 @@ def test_break_rate_and_outputs(server: Server, line: Rfc2217Line) -> None:
     before = len(server.asked)
     line.send_break(0.0)
     line.set_baud(1500000)
+    line.set_parity("even")
     line.set_signals(dtr=True, rts=False)
     assert server.asked[before:] == [
         (5, b"\x05"),
         (5, b"\x06"),
         (1, (1500000).to_bytes(4, "big")),
+        (3, b"\x03"),
         (5, b"\x08"),
         (5, b"\x0c"),
     ]

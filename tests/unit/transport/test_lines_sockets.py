@@ -220,3 +220,15 @@ def test_it_does_not_outlive_an_owner_that_is_killed() -> None:
 def test_a_host_needs_a_session() -> None:
     with pytest.raises(LabctlError, match="cannot be opened from here"):
         open_line("ssh:box:/dev/ttyUSB0", LineSettings())
+
+
+def test_a_command_that_closes_its_output_and_stays_keeps_nobody_waiting(opened: Open) -> None:
+    line = opened("exec:exec >&- 0>&- 1>&-; sleep 60")
+    turns = 0
+    deadline = time.monotonic() + 30
+    with pytest.raises(LineGoneError, match="closed its output"):
+        while time.monotonic() < deadline:
+            assert line.read(100) == b""
+            turns += 1
+    # Its owner came by for others meanwhile: a read that waits does so once.
+    assert turns > 20

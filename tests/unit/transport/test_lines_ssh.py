@@ -119,6 +119,11 @@ def test_settings_and_rate_arrive(open_port: Open, port: tuple[int, str]) -> Non
     assert not attributes[3] & (termios.ECHO | termios.ICANON | termios.ISIG)
     line.set_baud(57600)
     assert termios.tcgetattr(board)[4] == termios.B57600
+    line.set_parity("none")
+    assert termios.tcgetattr(board)[4] == termios.B57600
+    # A pseudo-terminal has no parity, and stty says so.
+    with pytest.raises(UnsupportedError, match="setting parity even failed: stty"):
+        line.set_parity("even")
     with pytest.raises(UnsupportedError, match="setting 12345 baud failed: stty"):
         line.set_baud(12345)
 

@@ -10,6 +10,7 @@ import sys
 import termios
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,6 +117,33 @@ def test_a_driver_that_makes_another_rate_is_refused(
     monkeypatch.setattr(TtyLine, "_rate", lambda self: 1_500_000)
     with pytest.raises(UnsupportedError, match="makes 1500000 baud of 921600"):
         line.set_baud(921600)
+
+
+@pytest.mark.parametrize("rate", [9600, 1234567])
+def test_a_change_of_parity_leaves_the_rate(line: TtyLine, rate: int) -> None:
+    line.set_baud(rate)
+    for parity in ("even", "odd", "none"):
+        line.set_parity(parity)
+        assert line._rate() == rate
+    with pytest.raises(UsageError, match="'mark' is not possible"):
+        line.set_parity("mark")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("parity", "bits"),
+    [("none", 0), ("even", termios.PARENB), ("odd", termios.PARENB | termios.PARODD)],
+)
+def test_the_parity_that_is_asked_for_is_set(
+    line: TtyLine, monkeypatch: pytest.MonkeyPatch, parity: Any, bits: int
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(line, "_pseudo", False)
+    monkeypatch.setattr(line, "_apply", lambda attributes, rate: asked.append(attributes[2]))
+    # The driver, a pseudo-terminal's here, does not take it, which is noticed.
+    refused = pytest.raises(UnsupportedError, match=f"cannot do parity {parity}")
+    with refused if bits else contextlib.nullcontext():
+        line.set_parity(parity)
+    assert asked[0] & (termios.PARENB | termios.PARODD) == bits
 
 
 def test_what_a_pseudo_terminal_has_not_is_refused(line: TtyLine) -> None:

@@ -231,6 +231,43 @@ def test_every_port_gets_a_name_that_finds_it(quad: Tree) -> None:
     assert by_name["ttyS0"] == {"DEVNAME": "/dev/ttyS0"}
 
 
+def test_an_adapter_is_the_same_under_every_name_of_the_kernel(tree: Tree, tmp_path: Path) -> None:
+    tree.usb_serial("ttyUSB0", 0, place="1-1", serial="A5XK")
+    here = udev.identity(Path("/dev/ttyUSB0"), **tree.where)
+    later = Tree(tmp_path / "later")
+    later.usb_serial("ttyUSB0", 0, place="1-1", serial="OTHER")
+    later.usb_serial("ttyUSB7", 7, place="1-4", serial="A5XK")
+    assert here is not None
+    assert udev.identity(Path("/dev/ttyUSB7"), **later.where) == here
+    assert udev.identity(Path("/dev/ttyUSB0"), **later.where) not in (None, here)
+
+
+def test_what_else_is_plugged_in_does_not_change_an_identity(tree: Tree, tmp_path: Path) -> None:
+    tree.usb_serial("ttyUSB0", 0, place="1-1", serial="A5XK")
+    alone = udev.identity(Path("/dev/ttyUSB0"), **tree.where)
+    tree.usb_serial("ttyUSB1", 1, place="1-1", interface="01", serial="A5XK")
+    tree.usb_serial("ttyUSB2", 2, place="1-2", serial="B")
+    assert udev.identity(Path("/dev/ttyUSB0"), **tree.where) == alone
+
+
+def test_every_identity_is_that_of_one_port(quad: Tree) -> None:
+    quad.usb_serial("ttyUSB20", 20, place="1-4", serial="FT4X1")  # a clone with the same number
+    quad.usb_serial("ttyUSB22", 22, place="1-6", port_number="0")
+    quad.usb_serial("ttyUSB23", 23, place="1-6", port_number="1")  # two ports on one interface
+    known = {
+        port.device.name: udev.identity(port.device, **quad.where)
+        for port in udev.serial_ports(**quad.where)
+    }
+    assert known.pop("ttyS0") is None  # its name lasts
+    shown = [str(sorted(one.items())) for one in known.values() if one]
+    assert len(set(shown)) == len(known) == 7
+    clone = known["ttyUSB20"]
+    assert clone is not None
+    assert clone["ID_PATH"] == "pci-0000:00:14.0-usb-0:4:1.0"
+    assert udev.identity(Path("/dev/pts/3"), **quad.where) is None
+    assert udev.identity(Path("/elsewhere/ttyUSB20"), **quad.where) is None
+
+
 def test_a_device_cannot_write_to_the_terminal_by_its_name(tree: Tree) -> None:
     tree.usb_serial("ttyUSB0", 0, place="1-1", serial="\x1b]0;boo\x07evil")
     port = udev.serial_ports(**tree.where)[-1]

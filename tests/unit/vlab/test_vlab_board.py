@@ -106,7 +106,7 @@ def test_a_scripted_model_carries_its_settings(inventory: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("kind: qemu", "kind: bochs", "1:7: 'kind' must be 'qemu' or 'scripted'"),
+        ("kind: qemu", "kind: bochs", "1:7: 'kind' must be 'qemu', 'scripted', 'rom' or 'avr'"),
         ("cpu: cortex-a57\n", "", "'cpu' is missing"),
         ("machine: virt", "machin: virt", "5:1: unknown key 'machin'; did you mean 'machine'?"),
         ("machine: virt", "machine: 'virt -monitor x'", "5:10: 'virt -monitor x' does not fit"),

@@ -1,4 +1,4 @@
-"""The keys that a power back end takes, and what is wrong with those that were given."""
+"""The keys that a power back end or a way to flash takes, and what is wrong with those given."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from pathlib import Path
 from labctl.errors import LabctlError
 from labctl.inventory.diagnostics import did_you_mean, quote
 
-_WORDS = {str: "text", int: "a whole number", float: "a number", Path: "the path of a file"}
+_WORDS = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list of texts",
+    Path: "the path of a file",
+}
 
 
 @dataclass(frozen=True)
@@ -18,7 +25,8 @@ class Key:
     """One key of a back end.
 
     Attributes:
-        kind: ``str``, ``int``, ``float``, or ``Path`` for a file (absolute, or from ``~``).
+        kind: ``str``, ``int``, ``float``, ``bool``, ``list`` (of texts), or ``Path`` for a file
+            (absolute, or from ``~``).
         help: What it means, in one line.
         needed: It must be there.
         choices: The values that are allowed; empty for any.
@@ -47,8 +55,8 @@ def problems(keys: Mapping[str, Key], config: Mapping[str, object]) -> list[str]
     """Return what is wrong with ``config``, each in one sentence.
 
     Args:
-        keys: What the back end takes.
-        config: What was said, without what all back ends have.
+        keys: What is taken.
+        config: What was said, without what all back ends or methods have.
     """
     found = [
         f"unknown key {quote(name)}{did_you_mean(name, keys) or '; known: ' + ', '.join(keys)}"
@@ -66,8 +74,11 @@ def problems(keys: Mapping[str, Key], config: Mapping[str, object]) -> list[str]
 def _wrong(name: str, key: Key, value: object) -> list[str]:
     # true is an int in Python, and an int is fine where a float is.
     kinds: dict[type, tuple[type, ...]] = {Path: (str,), float: (int, float)}
-    if isinstance(value, bool) or not isinstance(value, kinds.get(key.kind, (key.kind,))):
+    fits = isinstance(value, kinds.get(key.kind, (key.kind,)))
+    if not fits or isinstance(value, bool) is not (key.kind is bool):
         return [f"{quote(name)} must be {_WORDS[key.kind]}, not {quote(value)}"]
+    if key.kind is list and not all(isinstance(one, str) for one in value):  # type: ignore[attr-defined] # it is one
+        return [f"{quote(name)} must be {_WORDS[list]}"]
     if key.choices and value not in key.choices:
         return [f"{quote(name)} must be one of {', '.join(map(str, key.choices))}"]
     if isinstance(value, int | float) and value < key.least:

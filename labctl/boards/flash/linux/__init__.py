@@ -1,0 +1,1 @@
+"""What it takes to write a block device of a board whose Linux runs."""

@@ -1,0 +1,1 @@
+"""Ways to flash a board, one module each; see `labctl.boards.flash.method`."""

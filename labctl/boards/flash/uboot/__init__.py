@@ -1,0 +1,1 @@
+"""What the methods that work through U-Boot share: its commands, and ways to get bytes into RAM."""
