@@ -13,10 +13,10 @@ from pathlib import Path
 
 from labctl import __version__
 from labctl.errors import UsageError
-from labctl.facts.gpu import kernel_log
+from labctl.facts.gpu import kernel_log as cards_log
 from labctl.facts.gpu.recording import decode, read_recording
+from labctl.facts.machine import kernel_log, smart
 from labctl.facts.machine.gpu import from_facts
-from labctl.facts.machine.kernel_log import from_lines
 from labctl.facts.machine.probe import all_probes
 from labctl.facts.machine.reading import Machine, Reading
 from labctl.facts.value import Fact, Known, Reason, Unknown, absent
@@ -78,22 +78,36 @@ def replay(path: Path, rules: Sequence[Rule]) -> Iterator[HostReport]:
     """Yield the reports of the machines recorded in ``path``.
 
     Args:
-        path: A folder that `record` wrote, one machine's folder in it, or a file.
+        path: A folder that `record` wrote, one machine's folder in it, a file, or a folder of
+            files, of which those that are no recordings are passed over.
         rules: What to hold against the facts.
 
     Raises:
-        UsageError: There is no recording.
+        UsageError: There is no recording, or none that we know.
     """
     if path.is_file():
-        yield from _replay_file(path, rules)
+        reports = _replay_file(path, rules)
+        if not reports:
+            raise UsageError(
+                "not a recording that labctl knows",
+                thing=str(path),
+                action="it reads nvidia-smi -q -x and others, smartctl --json, a kernel's log",
+            )
+        yield from reports
         return
     places = [path] if (path / _META).is_file() else sorted(path.glob(f"*/{_META}"))
     if not places:
-        raise UsageError(
-            "no recording is there",
-            thing=str(path),
-            action="make one: labctl check HOST --record DIR; or name a file",
-        )
+        found = False
+        for file in sorted(one for one in path.rglob("*") if one.is_file()):
+            for report in _replay_file(file, rules):
+                found = True
+                yield report
+        if not found:
+            raise UsageError(
+                "no recording is there",
+                thing=str(path),
+                action="make one: labctl check HOST --record DIR; or name a file",
+            )
     for place in places:
         folder = place if place.is_dir() else place.parent
         yield judged(folder.name, _load(folder), rules)
@@ -114,20 +128,34 @@ def _load(folder: Path) -> Reading:
     return Reading(at, outputs, missing, seconds)
 
 
-def _replay_file(path: Path, rules: Sequence[Rule]) -> Iterator[HostReport]:
+def _replay_file(path: Path, rules: Sequence[Rule]) -> list[HostReport]:
+    """Return the reports of what a tool printed; none where it is nothing that we know."""
     text = decode(_read_bytes(path))
     nothing: Fact[object] = absent("not in this recording")
     parts = dict.fromkeys((probe.name for probe in all_probes()), nothing)
     at = path.stat().st_mtime
+
+    def judged_with(name: str, part: str, facts: object) -> HostReport:
+        known = {**parts, part: Known(facts)}
+        return HostReport(name, at, verdict=judge(known, rules), machine=Machine(known))
+
+    if smart.recognises(text):
+        return [judged_with(path.name, "smart", smart.from_report(text))]
     # A log of the kernel has more in it than its cards.
-    readings = [facts for facts in read_recording(text) or [] if facts.source != kernel_log.NAME]
-    for facts in readings:
-        known: dict[str, Fact[object]] = {**parts, "gpu": Known(from_facts(facts))}
-        name = f"{path.name} ({facts.label})" if facts.label else path.name
-        yield HostReport(name, at, verdict=judge(known, rules), machine=Machine(known))
-    if not readings:
-        parts["kernel_log"] = Known(from_lines(text.splitlines()))
-        yield HostReport(path.name, at, verdict=judge(parts, rules), machine=Machine(parts))
+    readings = [facts for facts in read_recording(text) or [] if facts.source != cards_log.NAME]
+    if readings:
+        return [
+            judged_with(
+                f"{path.name} ({facts.label})" if facts.label else path.name,
+                "gpu",
+                from_facts(facts),
+            )
+            for facts in readings
+        ]
+    lines = text.splitlines()
+    if not kernel_log.recognises(lines):
+        return []
+    return [judged_with(path.name, "kernel_log", kernel_log.from_lines(lines))]
 
 
 def _read(path: Path) -> str:

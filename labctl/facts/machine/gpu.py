@@ -98,7 +98,7 @@ def from_facts(facts: GpuFacts) -> Gpu:
     return Gpu(
         Known(facts.source) if facts.source else nothing,
         nothing,
-        nothing,
+        Known(str(facts.failure)) if facts.failure else nothing,
         facts.driver,
         facts.failure or Known(readable),
         facts.failure or Known(unread),

@@ -121,6 +121,13 @@ def parse(text: str) -> KernelLog:
     )
 
 
+def recognises(lines: Sequence[str]) -> bool:
+    """Tell whether ``lines`` are a log of the kernel: some begin with a time, or NVRM speaks."""
+    return any(
+        "NVRM:" in line or any(form.match(line) for form in (_BOOT, _ISO, _CTIME)) for line in lines
+    )
+
+
 def from_lines(
     lines: Sequence[str], *, now: float | None = None, uptime: float | None = None
 ) -> KernelLog:

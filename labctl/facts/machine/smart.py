@@ -80,6 +80,20 @@ def read_report(device: str, text: str) -> Drive:
     )
 
 
+def recognises(text: str) -> bool:
+    """Tell whether ``text`` is a report of ``smartctl --json``."""
+    return text.lstrip().startswith("{") and '"smartctl"' in text
+
+
+def from_report(text: str) -> Smart:
+    """Return the facts in one report, for instance a file of somebody else's."""
+    try:
+        named = _at(json.loads(text), "device", "name")
+    except (ValueError, RecursionError):
+        named = None
+    return Smart(Known((read_report(named if isinstance(named, str) else "", text),)))
+
+
 def _drive(device: str, section: Section) -> Drive:
     # smartctl's status is a set of bits about the disk; the report is whole all the same.
     if section.status in (None, 124, 127) or not section.lines:

@@ -224,3 +224,43 @@ def test_a_report_of_nvidia_smi(tmp_path: Path) -> None:
         "card-remap-failed",
     }
     assert {one.subject for one in report.verdict.findings} == {"0000:01:00.0"}
+
+
+def test_a_report_of_smartctl(tmp_path: Path) -> None:
+    (tmp_path / "disk.json").write_text(
+        '{"smartctl": {}, "device": {"name": "/dev/sdb"}, "smart_status": {"passed": false}}'
+    )
+    (report,) = replay(tmp_path / "disk.json", shipped_rules())
+    assert [(one.rule, one.subject) for one in report.verdict.findings] == [
+        ("drive-fails", "/dev/sdb")
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"jobs": []}', "hello\nworld\n", "\x00" * 99])
+def test_what_is_no_recording_is_not_called_fine(tmp_path: Path, text: str) -> None:
+    (tmp_path / "other").write_text(text)
+    with pytest.raises(UsageError, match="not a recording that labctl knows"):
+        list(replay(tmp_path / "other", []))
+
+
+def test_in_a_folder_other_files_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "log").write_text("[  1.0] NVRM: Xid (PCI:0000:9b:00): 79, pid=1, gone\n")
+    (tmp_path / "notes.txt").write_text("nothing of ours")
+    (report,) = replay(tmp_path, shipped_rules())
+    assert [one.rule for one in report.verdict.findings] == ["xid"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Failed to initialize NVML: Driver/library version mismatch\n",
+        "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure "
+        "that the latest NVIDIA driver is installed and running.\n",
+    ],
+)
+def test_a_driver_that_fails_is_never_fine(tmp_path: Path, said: str) -> None:
+    (tmp_path / "smi.txt").write_text(said)
+    (report,) = replay(tmp_path / "smi.txt", shipped_rules())
+    assert [one.rule for one in report.verdict.findings] == ["tool-cannot-read-cards"]
+    assert report.status == "critical"
