@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,7 @@ def run(
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
     deadline: float = DEADLINE_S,
+    fine: Collection[int] = (0,),
 ) -> Ended:
     """Run ``command`` to its end.
 
@@ -62,6 +63,7 @@ def run(
         environment: Variables to add to ours.
         folder: Where to run it.
         deadline: Seconds it may take.
+        fine: Exit statuses that are no failure.
 
     Raises:
         LabctlError: It failed or took too long; says what it said last.
@@ -83,7 +85,7 @@ def run(
     except subprocess.TimeoutExpired:
         raise LabctlError(f"took more than {deadline:.0f} s", thing=name) from None
     seconds = time.perf_counter() - began
-    if done.returncode != 0:
+    if done.returncode not in fine:
         last = clean(done.stdout + done.stderr).strip()[-1500:]
         raise LabctlError(f"ended with status {done.returncode}:\n{last}", thing=name)
     return Ended(seconds, done.stdout)

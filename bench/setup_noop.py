@@ -38,7 +38,7 @@ from labctl.inventory.resolve import ResolvedHost
 from labctl.setup.facts import collect_script
 from labctl.setup.plan import all_facts, arrange
 from labctl.setup.profile import build_items
-from labctl.setup.script import assemble
+from labctl.transport.script import assemble
 
 ITEMS = 20
 ROUND_TRIP_S = 0.050

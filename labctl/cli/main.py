@@ -20,12 +20,14 @@ from labctl.errors import ExitCode, LabctlError
 # command -> (module, attribute, the line that `labctl --help` shows)
 COMMANDS = {
     "setup": ("labctl.cli.setup", "setup", "Make Debian boxes right over SSH, or this machine."),
+    "check": ("labctl.cli.check", "check", "Check hosts: findings, their cause, the way out."),
     "inventory": ("labctl.cli.inventory", "inventory", "Check, show and import the inventory."),
     "lab": ("labctl.cli.lab", "lab", "Start and stop the virtual lab."),
     "console": ("labctl.cli.console", "console", "Look at a board's serial console, and type."),
     "board": ("labctl.cli.board", "board", "Boot boards, run commands on them, switch them."),
     "flash": ("labctl.cli.flash", "flash", "Write an image to a board, and prove it."),
     "fpga": ("labctl.cli.fpga", "fpga", "Verify FPGA designs: run their tests, show what failed."),
+    "gpu": ("labctl.cli.gpu", "gpu", "Show which GPU is free and who has the others."),
     "completion": ("labctl.cli.completion", "completion", "Print shell completion code."),
 }
 
@@ -34,6 +36,7 @@ Examples:
   labctl lab up box1                start a virtual Debian box
   labctl setup box1 --check         show what set-up would change on it
   labctl setup box1                 show it, ask, do it
+  labctl check all                  what is not healthy, and what to do
   labctl lab up arm64               start a virtual board
   labctl board run arm64 'uname -a' run a command on it, over its serial line
   labctl flash arm64 fw.bin         write an image to it, and prove it

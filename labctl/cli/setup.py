@@ -101,8 +101,8 @@ def setup(
 
 
 def _run(app: AppContext, options: Options) -> int:
-    from labctl.setup.machines import choose, connect_early
     from labctl.transport.early import EarlyConnections
+    from labctl.transport.machines import choose, connect_early
 
     if not options.hosts and not options.retry_failed:
         raise UsageError("no host given", action="name hosts of the inventory, 'all', or 'local'")
@@ -110,8 +110,12 @@ def _run(app: AppContext, options: Options) -> int:
         raise UsageError(
             "nobody can be asked here", action="add --yes to change, or --check to look"
         )
-    machines = None if options.retry_failed else choose(options.hosts, app.load_inventory)
-    early = connect_early(machines, options) if machines else EarlyConnections()
+    machines, early = None, EarlyConnections()
+    if not options.retry_failed:
+        machines = choose(options.hosts, app.load_inventory, verb="setup")
+        early = connect_early(
+            machines, first=options.connect_ahead, timeout=options.connect_timeout
+        )
     try:
         # Slow to import; the servers get ready meanwhile.
         from labctl.cli.setup_output import JsonPrinter, PlainPrinter

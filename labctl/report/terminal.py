@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TextIO
 
@@ -62,16 +63,29 @@ class Terminal:
             except BrokenPipeError:
                 silence(self.stream)
 
-    def table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Write ``rows`` in aligned columns below ``header``; cells are cleaned."""
+    def table(
+        self,
+        header: Sequence[str],
+        rows: Iterable[Sequence[object]],
+        *,
+        styles: Sequence[str] = (),
+    ) -> None:
+        """Write ``rows`` in aligned columns below ``header``; cells are cleaned.
+
+        Args:
+            header: Names of the columns.
+            rows: The cells of each row.
+            styles: Style of each row (see `paint`), empty for a plain one; none if not given.
+        """
         cells = [[clean(str(cell)).replace("\n", " ") for cell in row] for row in rows]
         widths = [
             max(len(title), *(len(row[i]) for row in cells), 0) if cells else len(title)
             for i, title in enumerate(header)
         ]
         self.line(self.paint(_aligned(header, widths), "bold"))
-        for row in cells:
-            self.line(_aligned(row, widths))
+        for row, style in zip_longest(cells, styles, fillvalue=""):
+            text = _aligned(row, widths)
+            self.line(self.paint(text, style) if style else text)
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:

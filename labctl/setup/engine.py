@@ -33,7 +33,7 @@ from labctl.setup.progress import progress_text
 from labctl.setup.remote_files import LOOK_AGAIN
 from labctl.setup.resource import Change, Resource
 from labctl.setup.resources.service import mark_pending
-from labctl.setup.script import Record, RecordReader, assemble, step
+from labctl.transport.script import Record, RecordReader, assemble, step
 from labctl.transport.session import ScriptCancelledError, Session
 
 # One labctl at a time changes a machine, whichever machine it runs on. /run is in memory, and the

@@ -23,7 +23,6 @@ from labctl.setup.control import context
 from labctl.setup.engine import Hooks, HostRun
 from labctl.setup.events import Event, HostDone, HostResult, ItemDone
 from labctl.setup.journal import Journal, list_runs
-from labctl.setup.machines import LOCAL, Machines, choose
 from labctl.setup.options import Options
 from labctl.setup.plan import Plan, arrange, unique
 from labctl.setup.profile import build_items
@@ -31,6 +30,7 @@ from labctl.setup.resource import Change, Resource
 from labctl.setup.run import Job, MainThread, run_all
 from labctl.transport.early import EarlyConnections
 from labctl.transport.local import LocalSession
+from labctl.transport.machines import LOCAL, Machines, choose
 from labctl.transport.session import Session, Sudo
 from labctl.transport.ssh import Access, connect
 
@@ -183,7 +183,7 @@ def prepare(
     if options.retry_failed:
         names, profiles, settings = _left_over(names, profiles, settings)
     if machines is None:
-        machines = choose(names, load)
+        machines = choose(names, load, verb="setup")
     main = MainThread()
     labels = [host.name for host in machines.hosts] or [LOCAL]
     maker = _Maker(options, front, main, _Question(labels, front, main), early)

@@ -24,3 +24,11 @@ class Options:
     connect_timeout: float = 10.0
     retry_failed: bool = False
     json: bool = False
+
+    @property
+    def connect_ahead(self) -> int:
+        """How many machines are connected to before they are at work.
+
+        None where a person types a password first: a server does not wait for ever.
+        """
+        return 0 if self.ask_pass or self.ask_sudo_pass or self.password_stdin else self.jobs

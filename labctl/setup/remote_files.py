@@ -6,7 +6,7 @@ import base64
 import textwrap
 
 from labctl.setup.facts.path import digest, shell_path
-from labctl.setup.script import quote
+from labctl.transport.script import quote
 
 # Exit status of shell that found something else than its plan was made for: EX_TEMPFAIL of
 # sysexits.h(3head). The engine then looks and plans again.

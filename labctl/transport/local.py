@@ -13,7 +13,7 @@ from labctl.transport.session import Session, Stream, Sudo
 class LocalSession(Session):
     """Runs scripts here, as root directly or through sudo."""
 
-    def __init__(self, sudo: Sudo) -> None:
+    def __init__(self, sudo: Sudo | None = None) -> None:
         super().__init__("local", None if os.geteuid() == 0 else sudo)
 
     def start(self, command: str) -> Stream:

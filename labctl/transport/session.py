@@ -24,6 +24,11 @@ _HANDSHAKE_LIMIT = 256 * 1024
 _HANDSHAKE_S = 60.0
 
 
+# A root shell where sudo gives one unasked, otherwise one of the user's own.
+_ROOT_IF_FREE = (
+    "exec sh -c 'sudo -n true </dev/null >/dev/null 2>&1 && exec sudo -n sh -s; exec sh -s'"
+)
+
 # How long Ctrl-C may go unnoticed while a machine is silent.
 _CANCEL_CHECK_S = 0.3
 
@@ -116,6 +121,7 @@ class Session(ABC):
         deadline: float,
         on_output: Callable[[bytes], None] | None = None,
         cancelled: Callable[[], bool] = lambda: False,
+        need_root: bool = True,
     ) -> Completed:
         """Run ``script`` as root with ``sh -s`` and return when it has ended.
 
@@ -124,6 +130,8 @@ class Session(ABC):
             deadline: Seconds it may take in all.
             on_output: Called with each piece of output as it arrives.
             cancelled: Asked now and then; the script loses its connection when it says so.
+            need_root: Without it the script runs as the user of the session where becoming root
+                takes a password.
 
         Raises:
             ScriptCancelledError: ``cancelled`` said so.
@@ -132,7 +140,7 @@ class Session(ABC):
         """
         self.round_trips += 1
         pieces: list[bytes] = []
-        stream, early = self.start_shell(cancelled=cancelled)
+        stream, early = self.start_shell(cancelled=cancelled, need_root=need_root)
         if early:
             pieces.append(early)
             if on_output:
@@ -156,8 +164,14 @@ class Session(ABC):
         finally:
             stream.close()
 
-    def start_shell(self, *, cancelled: Callable[[], bool] = lambda: False) -> tuple[Stream, bytes]:
+    def start_shell(
+        self, *, cancelled: Callable[[], bool] = lambda: False, need_root: bool = True
+    ) -> tuple[Stream, bytes]:
         """Start ``sh -s`` as root; return it, and output that came ahead of any script's.
+
+        Args:
+            cancelled: Asked now and then while sudo is at work.
+            need_root: As in `run_script`.
 
         Raises:
             ScriptCancelledError: ``cancelled`` said so.
@@ -166,6 +180,8 @@ class Session(ABC):
         """
         if self._sudo is None:
             return self.start("exec sh -s"), b""
+        if not need_root:
+            return self.start(_ROOT_IF_FREE), b""
         return self._start_sudo(self._sudo, cancelled)
 
     def _start_sudo(self, sudo: Sudo, cancelled: Callable[[], bool]) -> tuple[Stream, bytes]:

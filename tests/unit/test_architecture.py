@@ -16,7 +16,12 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "labctl"
 
 BASE = {"errors", "paths", "fileio", "procs", "__init__"}
-LOWER = {"inventory": set(), "transport": {"inventory", "report"}, "report": {"inventory"}}
+LOWER = {
+    "inventory": set(),
+    "transport": {"inventory", "report"},
+    "report": {"inventory"},
+    "facts": {"inventory", "transport", "report"},
+}
 # Modules that import these at their top make `labctl --help` slow.
 SLOW = {
     "fabric",
@@ -118,6 +123,7 @@ def test_there_are_feature_rooms_and_they_are_told_apart() -> None:
     assert "vlab" not in allowed("setup")
     assert "setup" not in allowed("vlab")
     assert "setup" not in allowed("transport")
+    assert "facts" not in allowed("transport")
     assert "transport" not in allowed("inventory")
     assert "inventory" not in allowed("errors")
 
@@ -158,8 +164,10 @@ def test_commands_import_no_third_party_package_but_click(path: Path) -> None:
         ["--help"],
         ["--version"],
         ["setup", "--help"],
+        ["check", "--help"],
         ["inventory", "--help"],
         ["lab", "--help"],
+        ["gpu", "--help"],
         ["console", "--help"],
         ["board", "--help"],
         ["fpga", "--help"],

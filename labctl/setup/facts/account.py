@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from labctl.setup.facts.base import Fact
-from labctl.setup.script import quote
+from labctl.transport.script import quote
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Self, TypeVar
 
-from labctl.setup.script import Record, record
+from labctl.transport.script import Record, record
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Self
 
 from labctl.setup.facts.base import Fact
-from labctl.setup.script import quote
+from labctl.transport.script import quote
 
 # Configuration files are small; something larger is not edited by mistake.
 CONTENT_LIMIT = 1024 * 1024

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from labctl.setup.facts.base import Fact
-from labctl.setup.script import quote
+from labctl.transport.script import quote
 
 # Left by a change that wants a unit reloaded or restarted, removed when that has happened, so that
 # a run that is killed in between does not forget it.

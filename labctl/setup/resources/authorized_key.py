@@ -14,7 +14,7 @@ from labctl.setup.facts.account import UserFact, UserState
 from labctl.setup.facts.path import PathFact, PathState
 from labctl.setup.resource import AccountName, Change, ImpossibleError, Resource
 from labctl.setup.resources.line import replace_edited
-from labctl.setup.script import quote
+from labctl.transport.script import quote
 
 
 class AuthorizedKey(Resource):

@@ -10,7 +10,7 @@ from pydantic import Field
 from labctl.setup.facts import Fact, World
 from labctl.setup.facts.system import ConditionFact
 from labctl.setup.resource import Change, Resource
-from labctl.setup.script import quote
+from labctl.transport.script import quote
 
 
 class Command(Resource):

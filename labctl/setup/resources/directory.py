@@ -12,7 +12,7 @@ from labctl.setup.facts import Fact, World
 from labctl.setup.facts.path import PathFact, PathState, shell_path
 from labctl.setup.remote_files import set_owner_and_mode
 from labctl.setup.resource import AccountName, Change, ImpossibleError, Mode, Resource, TargetPath
-from labctl.setup.script import quote
+from labctl.transport.script import quote
 
 
 class Directory(Resource):

@@ -9,7 +9,7 @@ from labctl.setup.content import describe, require_directory
 from labctl.setup.facts import Fact, World
 from labctl.setup.facts.path import PathFact, PathState, shell_path
 from labctl.setup.resource import Change, ImpossibleError, Resource, TargetPath
-from labctl.setup.script import quote
+from labctl.transport.script import quote
 
 
 class Link(Resource):

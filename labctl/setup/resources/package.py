@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from labctl.setup.facts import Fact, World
 from labctl.setup.facts.package import PackageFact, PackageState
 from labctl.setup.resource import Change, Resource
-from labctl.setup.script import quote
+from labctl.transport.script import quote
 
 # Debian Policy 5.6.1: at least two characters, lower case letters, digits, + - and .
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+\Z")

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from labctl.setup.facts import Fact, World
 from labctl.setup.facts.unit import PENDING_DIR, UnitFact, UnitState
 from labctl.setup.resource import Change, ImpossibleError, Resource, packages_change
-from labctl.setup.script import quote
+from labctl.transport.script import quote
 
 # systemctl(1), is-enabled: these cannot be enabled or need not be.
 _ENABLED = {"enabled", "enabled-runtime", "static", "alias", "indirect", "generated", "transient"}

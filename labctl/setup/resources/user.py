@@ -12,7 +12,7 @@ from labctl.setup.facts import Fact, World
 from labctl.setup.facts.account import GroupFact, GroupState, UserFact, UserState
 from labctl.setup.facts.path import PathFact, PathState
 from labctl.setup.resource import AccountName, Change, ImpossibleError, Resource, packages_change
-from labctl.setup.script import quote
+from labctl.transport.script import quote
 
 # Of a new account, until something else is wanted; useradd's own default is /bin/sh.
 _SHELL = "/bin/bash"

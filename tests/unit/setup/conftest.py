@@ -1,13 +1,8 @@
-"""Fixtures of the set-up tests: real shells on folders of the test's own."""
+"""Fixtures of the set-up tests."""
 
-import os
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-Shell = Callable[[str], "subprocess.CompletedProcess[bytes]"]
 
 
 @pytest.fixture(autouse=True)
@@ -19,21 +14,3 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(f"XDG_{name}_HOME", raising=False)
     monkeypatch.delenv("LABCTL_INVENTORY", raising=False)
     return folder
-
-
-@pytest.fixture
-def sh() -> Shell:
-    """Return a function that runs a snippet as sessions do: on the input of ``sh -s``."""
-
-    def run(script: str) -> "subprocess.CompletedProcess[bytes]":
-        return subprocess.run(
-            ["sh", "-s"],
-            input=script.encode(),
-            capture_output=True,
-            timeout=60,
-            check=False,
-            cwd="/",
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
-        )
-
-    return run

@@ -18,7 +18,7 @@ from labctl.setup.facts import collect_script, parse_collected
 from labctl.setup.facts.path import ABSENT, CONTENT_LIMIT, PathFact, PathState, digest, shell_path
 from labctl.setup.resources.directory import Directory
 from labctl.setup.resources.file import File
-from labctl.setup.script import RecordReader, assemble
+from labctl.transport.script import RecordReader, assemble
 
 Shell = Callable[[str], "subprocess.CompletedProcess[bytes]"]
 

@@ -218,3 +218,33 @@ def test_no_process_is_left_behind() -> None:
     for _ in range(5):
         box.run_script("true", deadline=20)
     assert children() <= before
+
+
+# -- root only where it is free ------------------------------------------------------------------
+
+FREE = """#!/bin/sh
+[ "$1" = -n ] || exit 99
+[ "$(cat "$FAKE/mode")" = free ] || { echo 'sudo: a password is required' >&2; exit 1; }
+shift; AS_ROOT=yes exec env AS_ROOT=yes "$@"
+"""
+
+
+@pytest.mark.parametrize(("mode", "root"), [("free", "yes"), ("password", "no")])
+def test_root_is_taken_where_it_is_free_and_not_needed(fake: Path, mode: str, root: str) -> None:
+    (fake / "bin" / "sudo").write_text(FREE)
+    (fake / "mode").write_text(mode)
+
+    def never() -> str | None:
+        raise AssertionError("nobody is to be asked")
+
+    done = Box(Sudo(never)).run_script("echo root=${AS_ROOT:-no}", deadline=30, need_root=False)
+    assert (done.exit_status, done.output) == (0, f"root={root}\n".encode())
+
+
+def test_without_sudo_at_all_it_runs_as_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sh").symlink_to("/bin/sh")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = Box(Sudo(lambda: None)).run_script("echo here", deadline=30, need_root=False)
+    assert (done.exit_status, done.output) == (0, b"here\n")

@@ -1,6 +1,6 @@
 """Which machines a run is about, and how each is reached.
 
-Known before the heavy modules of set-up are imported, so that their servers can get ready meanwhile
+Known before heavy modules are imported, so that their servers can get ready meanwhile
 (`EarlyConnections`).
 """
 
@@ -14,7 +14,6 @@ from labctl.inventory.model import Host, Inventory
 from labctl.inventory.resolve import ResolvedHost, resolve
 from labctl.inventory.selection import select
 from labctl.inventory.ssh_config import SshConfig
-from labctl.setup.options import Options
 from labctl.transport.early import EarlyConnections
 
 LOCAL = "local"
@@ -38,8 +37,13 @@ class Machines:
         return self.reached[host.name]
 
 
-def choose(names: Sequence[str], load: Callable[[], Inventory]) -> Machines:
+def choose(names: Sequence[str], load: Callable[[], Inventory], *, verb: str) -> Machines:
     """Return the machines that ``names`` select; ``local`` by itself is this machine.
+
+    Args:
+        names: Selectors of the command line.
+        load: Loads the inventory, where it is needed.
+        verb: Command of labctl that they were given to, for messages.
 
     Raises:
         UsageError: The inventory or ssh's configuration is not right, or a name selects nothing.
@@ -48,20 +52,24 @@ def choose(names: Sequence[str], load: Callable[[], Inventory]) -> Machines:
         return Machines()
     inventory = load()
     if LOCAL in names and LOCAL not in inventory.hosts:
-        raise UsageError("set up 'local' by itself", action="labctl setup local")
+        raise UsageError("'local' goes by itself", action=f"labctl {verb} local")
     hosts = select(inventory, names)
     config = SshConfig()
     return Machines(hosts, {host.name: _reach(host, inventory, config) for host in hosts})
 
 
-def connect_early(machines: Machines, options: Options) -> EarlyConnections:
-    """Begin to connect to the machines that will be at work first."""
+def connect_early(machines: Machines, *, first: int, timeout: float) -> EarlyConnections:
+    """Begin to connect to the ``first`` machines: those that will be at work first.
+
+    Args:
+        machines: All machines of the run.
+        first: How many.
+        timeout: Seconds for one that says nothing itself.
+    """
     early = EarlyConnections()
-    # A server does not wait for ever while somebody types a password.
-    if not (options.ask_pass or options.ask_sudo_pass or options.password_stdin):
-        first = [machines.target(host) for host in machines.hosts[: options.jobs]]
-        known = [target for target in first if isinstance(target, ResolvedHost)]
-        early.open(known, timeout=options.connect_timeout)
+    targets = [machines.target(host) for host in machines.hosts[:first]]
+    known = [target for target in targets if isinstance(target, ResolvedHost)]
+    early.open(known, timeout=timeout)
     return early
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labctl.setup.script import (
+from labctl.transport.script import (
     Record,
     RecordReader,
     Script,

@@ -9,9 +9,8 @@ from labctl.errors import UnreachableError, UsageError
 from labctl.inventory.loader import load_inventory
 from labctl.inventory.model import Inventory
 from labctl.inventory.resolve import ResolvedHost
-from labctl.setup.machines import choose, connect_early
-from labctl.setup.options import Options
 from labctl.transport.early import EarlyConnections
+from labctl.transport.machines import choose, connect_early
 
 TEXT = """\
 hosts:
@@ -41,7 +40,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_what_is_not_running_is_told_later_and_keeps_nobody_from_work(lab: Inventory) -> None:
-    machines = choose(["@t"], lambda: lab)
+    machines = choose(["@t"], lambda: lab, verb="setup")
     assert [host.name for host in machines.hosts] == ["a", "b", "off"]
     assert isinstance(machines.target(lab.hosts["a"]), ResolvedHost)
     assert isinstance(machines.target(lab.hosts["off"]), UnreachableError)
@@ -51,24 +50,18 @@ def test_this_machine_needs_no_inventory() -> None:
     def load() -> Inventory:
         raise AssertionError("not needed")
 
-    assert choose(["local"], load).hosts == ()
+    assert choose(["local"], load, verb="check").hosts == ()
 
 
 def test_this_machine_is_not_one_of_several(lab: Inventory) -> None:
-    with pytest.raises(UsageError, match="'local' by itself"):
-        choose(["local", "a"], lambda: lab)
+    with pytest.raises(UsageError, match="'local' goes by itself; labctl setup local"):
+        choose(["local", "a"], lambda: lab, verb="setup")
 
 
 def test_those_at_work_first_are_connected_to(lab: Inventory, begun: list[str]) -> None:
-    machines = choose(["all"], lambda: lab)
-    connect_early(machines, Options(hosts=["all"], jobs=50))
+    machines = choose(["all"], lambda: lab, verb="setup")
+    connect_early(machines, first=50, timeout=1)
     assert begun == ["a", "b", "c"]
     begun.clear()
-    connect_early(machines, Options(hosts=["all"], jobs=1))
+    connect_early(machines, first=1, timeout=1)
     assert begun == ["a"]
-
-
-@pytest.mark.parametrize("option", ["ask_pass", "ask_sudo_pass", "password_stdin"])
-def test_nobody_waits_for_a_person_to_type(lab: Inventory, begun: list[str], option: str) -> None:
-    connect_early(choose(["all"], lambda: lab), Options(hosts=["all"], **{option: True}))  # type: ignore[arg-type]
-    assert begun == []

@@ -1,0 +1,1 @@
+"""What is so about accelerator cards, from whichever source could be read; never judged here."""

@@ -1,0 +1,253 @@
+"""The cards of a machine in one round trip with nothing installed: POSIX sh and the vendor's tool.
+
+Each snippet prints what is so; the parsers beside it make facts of it. What the tools say goes
+through the same parsers as recordings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from labctl.facts.gpu import cnmon, kernel_log, people, rocm, smi_failure, smi_xml, tegrastats
+from labctl.facts.gpu.card import Card, GpuFacts, make_card
+from labctl.facts.gpu.people import Holder, OpenDevice
+from labctl.facts.gpu.quantity import pci_address
+from labctl.facts.value import Known, Reason, Unknown, absent
+
+# What a tool may take. A healthy nvidia-smi without persistence mode needs up to 10 s for 8 cards.
+TOOL_S = 20
+NO_TOOL = 127
+
+# Runs a tool that may hang for ever, also where SIGKILL does not reach it (a process that waits in
+# the driver): it is left behind, and the script goes on. 124 is what timeout(1) returns.
+_RUN = """
+run() {
+  work=$(mktemp -d) || exit 71
+  (
+    "$@" >"$work/out" 2>&1 </dev/null &
+    echo $! >"$work/pid"
+    wait $!
+    echo $? >"$work/rc.new"
+    mv "$work/rc.new" "$work/rc"
+  ) >/dev/null 2>&1 </dev/null &
+  end=$(($(date +%s) + @SECONDS@))
+  until [ -s "$work/rc" ]; do
+    [ "$(date +%s)" -lt "$end" ] || break
+    sleep 0.05 2>/dev/null || sleep 1
+  done
+  if [ -s "$work/rc" ]; then
+    status=$(cat "$work/rc")
+  else
+    kill -KILL "$(cat "$work/pid")" 2>/dev/null
+    status=124
+  fi
+  cat "$work/out"
+  rm -rf "$work"
+  exit "$status"
+}
+"""
+
+# A whole report is kept for the process ids in it: they are looked up in the same round trip.
+_TOOLS = (
+    _RUN
+    + """
+for tool in nvidia-smi cnmon amd-smi rocm-smi tegrastats; do
+  command -v $tool >/dev/null 2>&1 && break
+  tool=
+done
+echo "TOOL $tool"
+case $tool in
+  nvidia-smi) run nvidia-smi -q -x ;;
+  cnmon) run cnmon ;;
+  amd-smi) run sh -c 'for what in static metric process; do amd-smi $what --json; echo; done' ;;
+  rocm-smi) run rocm-smi --showallinfo --json ;;
+  tegrastats) run sh -c 'tegrastats --interval 200 | head -n 1' ;;
+  *) exit 127 ;;
+esac
+"""
+)
+
+# Display controllers (PCI class 03) and accelerators (class 12) of the vendors whose tools are
+# asked. Source: PCI Code and ID Assignment Specification; vendor ids of https://pci-ids.ucw.cz.
+_BUS = r"""
+for device in /sys/bus/pci/devices/*; do
+  read class < $device/class && read vendor < $device/vendor || continue
+  case $class in 0x03*|0x12*) ;; *) continue ;; esac
+  case $vendor in 0x10de|0x1002|0xcabc) ;; *) continue ;; esac
+  driver=$(readlink $device/driver) || driver=
+  echo "${device##*/} $vendor ${driver##*/}"
+done 2>/dev/null
+"""
+_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0xcabc": "Cambricon"}
+# Drivers that hold a card for something else than the tools: it is not missing.
+_OTHER_USE = {"vfio-pci": "given to a virtual machine", "nouveau": "run by nouveau"}
+
+_LOG = "dmesg 2>/dev/null | grep -E 'NVRM: .*(Xid|fallen off)' | tail -n 200\n"
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """One part of the script: the name of its record, and the shell that prints it."""
+
+    name: str
+    text: str
+
+
+def snippets(*, sudo: bool = False, tool_s: int = TOOL_S) -> list[Snippet]:
+    """Return the parts of the script in their order.
+
+    Args:
+        sudo: Let ``sudo -n`` look up other people's processes, where it asks for no password.
+        tool_s: Seconds that the vendor's tool may take.
+    """
+    tools = (
+        "tools=$(mktemp) || exit 71\n(\n"
+        + _TOOLS.replace("@SECONDS@", str(tool_s))
+        + ') >"$tools"\nstatus=$?\n'
+    )
+    tools += 'cat "$tools"\necho\necho "STATUS $status"\n'
+    tools += "pids=$(sed -n 's/.*<pid>\\([0-9]*\\)<.*/\\1/p' \"$tools\" | sort -u | tr '\\n' ' ')\n"
+    tools += 'rm -f "$tools"\n'
+    tools += 'echo "PEOPLE"\n'
+    look = people.snippet()
+    if sudo:
+        look = (
+            's=\nif [ "$(id -u)" != 0 ] && sudo -n true; then s="sudo -n"; fi\n'
+            f"$s env pids=\"$pids\" sh -s <<'LABCTL_END'\n{look}\nLABCTL_END\n"
+        )
+    return [
+        Snippet("gpu bus", _BUS),
+        Snippet("gpu tools", tools + look),
+        Snippet("gpu log", _LOG),
+    ]
+
+
+def around(pids: Iterable[int]) -> list[Snippet]:
+    """Return the parts for a machine whose cards were read otherwise: bus, people, log."""
+    listed = " ".join(str(pid) for pid in pids)
+    return [
+        Snippet("gpu bus", _BUS),
+        Snippet("gpu people", people.snippet(f"'{listed}'")),
+        Snippet("gpu log", _LOG),
+    ]
+
+
+def parse_around(facts: GpuFacts, outputs: Mapping[str, str]) -> Collected:
+    """Return ``facts`` with what the parts of `around` say beside them."""
+    holders, devices = people.parse(outputs.get("gpu people", ""))
+    xids = kernel_log.find_xids(outputs.get("gpu log", ""))
+    facts = _with_bus(facts, _bus(outputs.get("gpu bus", "")))
+    return Collected(replace(facts, xids=tuple(xids)), holders, devices)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What the script brought: the facts, and the people behind the processes."""
+
+    facts: GpuFacts
+    holders: Mapping[int, Holder]
+    open_devices: tuple[OpenDevice, ...]
+
+
+def parse(outputs: Mapping[str, str]) -> Collected:
+    """Return the facts in the outputs of `snippets`, by name; those that are missing are lost."""
+    said = outputs.get("gpu tools")
+    bus = _bus(outputs.get("gpu bus", ""))
+    if said is None:
+        lost = Unknown(Reason.LOST, "the answer broke off before the cards were read")
+        return Collected(GpuFacts("nvidia-smi", failure=lost, cards=_unread(bus, lost)), {}, ())
+    # The last one: a process may be called like this, what follows has no free lines.
+    text, _, about = said.rpartition("\nPEOPLE\n")
+    facts = _with_bus(_tool(text), bus)
+    holders, devices = people.parse(about)
+    xids = kernel_log.find_xids(outputs.get("gpu log", ""))
+    return Collected(replace(facts, xids=tuple(xids)), holders, devices)
+
+
+def _tool(text: str) -> GpuFacts:
+    head, _, rest = text.partition("\n")
+    tool = head.removeprefix("TOOL").strip()
+    output, _, status_text = rest.rpartition("\nSTATUS ")
+    status = int(status_text) if status_text.strip().isdigit() else NO_TOOL
+    if tool == "nvidia-smi":
+        return nvidia(output, status)
+    if tool == "cnmon" and cnmon.recognises(output):
+        return cnmon.parse(output)[0]
+    if tool in ("amd-smi", "rocm-smi") and rocm.recognises(output):
+        return rocm.parse(output)[0]
+    if tool == "tegrastats" and tegrastats.recognises(output):
+        return tegrastats.parse(output)[0]
+    if not tool:
+        return GpuFacts("", failure=absent("no tool for cards: nvidia-smi, cnmon, rocm-smi"))
+    line = next((one.strip() for one in output.splitlines() if one.strip()), "nothing")
+    reason = Reason.TIMED_OUT if status == 124 else Reason.UNREADABLE
+    words = f"{tool} ended with {status} and said: {line[:120]}"
+    return GpuFacts(tool, failure=Unknown(reason, words))
+
+
+def nvidia(output: str, status: int) -> GpuFacts:
+    """Return the facts in what ``nvidia-smi -q -x`` printed before it ended with ``status``."""
+    broken = smi_failure.broken_cards(output)
+    if not smi_xml.recognises(output):
+        failure = None if broken else smi_failure.failure(status, output)
+        return GpuFacts(smi_xml.NAME, cards=tuple(broken), failure=failure)
+    facts = smi_xml.parse(output)[0]
+    if not facts.cards and not broken:
+        facts = replace(facts, failure=smi_failure.failure(status, output))
+    elif status not in (0, 14):  # 14: a warning, the infoROM is damaged
+        facts = replace(facts, notes=(*facts.notes, f"nvidia-smi ended with {status}"))
+    known = {card.pci for card in facts.cards}
+    more = [card for card in broken if card.pci not in known]
+    return replace(facts, cards=(*facts.cards, *more))
+
+
+@dataclass(frozen=True)
+class _OnBus:
+    pci: str
+    vendor: str
+    driver: str
+
+
+def _bus(text: str) -> list[_OnBus]:
+    found = []
+    for line in text.splitlines():
+        match = re.fullmatch(r"(\S+) (0x\w{4}) (\S*)", line.strip("\n"))
+        if not match or match.group(2) not in _VENDORS:
+            continue
+        try:
+            pci = pci_address(match.group(1))
+        except ValueError:
+            continue
+        found.append(_OnBus(pci, _VENDORS[match.group(2)], match.group(3)))
+    return found
+
+
+def _unread(bus: list[_OnBus], why: Unknown) -> tuple[Card, ...]:
+    """Return a card for each that is on the bus and cannot be read."""
+    return tuple(
+        make_card({"vendor": Known(one.vendor), "pci": Known(one.pci), "error": why})
+        for one in bus
+        if one.driver not in _OTHER_USE
+    )
+
+
+def _with_bus(facts: GpuFacts, bus: list[_OnBus]) -> GpuFacts:
+    """Return ``facts`` with the cards that are on the bus and that the tool does not list."""
+    notes = tuple(
+        f"the card at {one.pci} is {_OTHER_USE[one.driver]}"
+        for one in bus
+        if one.driver in _OTHER_USE
+    )
+    facts = replace(facts, notes=facts.notes + notes)
+    if facts.failure is not None:
+        if not bus and facts.failure.reason is Reason.ABSENT:
+            return replace(facts, failure=None)  # no tool and no card: nothing is wrong
+        return replace(facts, cards=facts.cards + _unread(bus, facts.failure))
+    # Only NVIDIA's addresses in the report and on the bus are surely of one form.
+    known = {card.pci for card in facts.cards}
+    vendors = {card.vendor for card in facts.cards}
+    missing = [one for one in bus if Known(one.pci) not in known and Known(one.vendor) in vendors]
+    lost = Unknown(Reason.LOST, "it is on the bus, and the driver does not list it")
+    return replace(facts, cards=facts.cards + _unread(missing, lost))

@@ -1,0 +1,66 @@
+"""The cards of machines as they are now, in one round trip each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from labctl.errors import LabctlError
+from labctl.facts.gpu import collect
+from labctl.gpu.reading import Reading
+from labctl.transport.ask import Answer, ask
+from labctl.transport.machines import Machines
+from labctl.transport.script import record
+from labctl.transport.ssh import Access
+
+
+def look(
+    machines: Machines,
+    *,
+    access: Access,
+    deadline: float,
+    jobs: int = 100,
+    on_reading: Callable[[Reading], None] = lambda reading: None,
+) -> list[Reading]:
+    """Return the readings of ``machines`` in their order; a dead one delays none.
+
+    Args:
+        machines: The machines; none of them for this one.
+        access: Passwords and host keys.
+        deadline: Seconds for one machine in all.
+        jobs: Machines at once.
+        on_reading: Called with each reading as it arrives.
+    """
+    with_sudo = {host.name for host in machines.hosts if host.sudo}
+
+    def body(name: str) -> str:
+        return "".join(
+            record(one.name, one.text) for one in collect.snippets(sudo=name in with_sudo)
+        )
+
+    answers = ask(
+        machines,
+        body,
+        access=access,
+        deadline=deadline,
+        jobs=jobs,
+        on_answer=lambda answer: on_reading(reading(answer)),
+    )
+    return [reading(answer) for answer in answers]
+
+
+def reading(answer: Answer) -> Reading:
+    """Return the reading in ``answer``; what arrived before it broke off is in it."""
+    error: LabctlError | None = answer.error
+    if not answer.records:
+        cause = error.cause if error else "no answer"
+        return Reading(answer.host, error=cause, action=error.action if error else "")
+    found = collect.parse({name: one.output for name, one in answer.records.items()})
+    return Reading(
+        answer.host,
+        found.facts,
+        holders=found.holders,
+        open_devices=found.open_devices,
+        error=error.cause if error else "",
+        action=error.action if error else "",
+        age_s=0.0,
+    )

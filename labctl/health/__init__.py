@@ -1,0 +1,1 @@
+"""Judge facts: rules as data, findings, and what becomes of them."""

@@ -1,0 +1,1 @@
+"""Reports of checks in the forms that other systems read."""

@@ -1,0 +1,1 @@
+"""The rules, as files; see docs/check.md for their form."""

@@ -1,0 +1,1 @@
+"""NVML without a card: a shared library that plays a scenario."""
