@@ -7,7 +7,6 @@ modules than reading it, and both go on at the same time.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import selectors
 import signal
@@ -21,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def usable() -> bool:
-    """Tell whether nvidia-ml-py is installed."""
+    """Tell whether nvidia-ml-py is installed; the child tells, too, and sooner."""
+    import importlib.util  # noqa: PLC0415 - slow
+
     return importlib.util.find_spec("pynvml") is not None
 
 
