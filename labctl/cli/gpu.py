@@ -255,8 +255,6 @@ def look_at(
     app: AppContext, hosts: Sequence[str], *, accept_new: bool, deadline: float
 ) -> tuple[list[Reading], list[Line], str]:
     """Look at ``hosts``; return readings, lines, and a remark on history and bookings."""
-    from labctl.gpu.judged import judged
-
     # What finds and reaches other machines is slow to import, and not needed for this one alone.
     readings = _here(deadline) if tuple(hosts) == ("local",) else []
     if not readings:
@@ -270,6 +268,8 @@ def look_at(
             decide=lambda name, kind, mark: accept_new, connect_timeout=min(10.0, deadline)
         )
         readings = look(machines, access=access, deadline=deadline)
+    from labctl.gpu.judged import judged
+
     lines, remark = judged(readings)
     return readings, lines, remark
 

@@ -47,15 +47,17 @@ def page(database: sqlite3.Connection, found: Sequence[Share], *, since: int, un
         for share in found
     ]  # fmt: skip
     faults = [row for row in cards if row[3] in (State.SICK, State.GHOST, State.UNKNOWN)]
+    frame = _frame(since, until)
+    hours = _hours(database, frame[0] * _HOUR, until)
     parts = [
         f"<h1>GPUs, {escape(span)}</h1>",
         "<h2>People</h2>",
         _table(("Person", "Hours", "Idle-held", "kWh"), people, numbers=3),
         "<h2>Hour by hour</h2>",
         _key(),
-        _map(database, since=since, until=until),
+        _map(hours, frame),
         "<h2>Load</h2>",
-        _lines(database, since=since, until=until),
+        _lines(hours, frame),
         "<h2>Sick, ghost, unknown</h2>",
         _table(_CARD_HEADER, faults, numbers=3) if faults else "<p>Nothing of it was seen.</p>",
         "<h2>Cards</h2>",
@@ -102,9 +104,11 @@ def _key() -> str:
     return f'<p class="key">{items}</p>'
 
 
-def _hours(
-    database: sqlite3.Connection, since: int, until: int
-) -> dict[str, dict[int, tuple[str, float]]]:
+# For each unit and hour: the state it was in longest, and its mean load.
+Hours = dict[str, dict[int, tuple[str, float]]]
+
+
+def _hours(database: sqlite3.Connection, since: int, until: int) -> Hours:
     """Return for each unit and hour: the state it was in longest, and its mean load."""
     rows = database.execute(
         "SELECT units.host || ' ' || units.name, hour, state, sum(seconds), sum(load)"
@@ -115,7 +119,7 @@ def _hours(
     sums: dict[str, dict[int, list[tuple[str, float, float]]]] = {}
     for unit, hour, state, seconds, load in rows:
         sums.setdefault(unit, {}).setdefault(hour, []).append((state, seconds, load))
-    found: dict[str, dict[int, tuple[str, float]]] = {}
+    found: Hours = {}
     for unit, hours in sums.items():
         for hour, entries in hours.items():
             seconds = sum(entry[1] for entry in entries)
@@ -137,10 +141,9 @@ def _frame(since: int, until: int) -> tuple[int, int, float]:
     return first, count, (_WIDTH - _LABEL) / count
 
 
-def _map(database: sqlite3.Connection, *, since: int, until: int) -> str:
+def _map(found: Hours, frame: tuple[int, int, float]) -> str:
     """Return a row for each unit, a cell for each hour in the colour of its state."""
-    first, count, width = _frame(since, until)
-    found = _hours(database, first * _HOUR, until)
+    first, count, width = frame
     height = len(found) * _ROW + 20
     shapes = [_ticks(first, count, width, height)]
     for row, (unit, hours) in enumerate(found.items()):
@@ -157,11 +160,11 @@ def _map(database: sqlite3.Connection, *, since: int, until: int) -> str:
     return _svg(height, shapes)
 
 
-def _lines(database: sqlite3.Connection, *, since: int, until: int) -> str:
+def _lines(found: Hours, frame: tuple[int, int, float]) -> str:
     """Return the mean load of all cards of each host over time."""
-    first, count, width = _frame(since, until)
+    first, count, width = frame
     hosts: dict[str, dict[int, list[float]]] = {}
-    for unit, hours in _hours(database, first * _HOUR, until).items():
+    for unit, hours in found.items():
         for hour, (_, load) in hours.items():
             host = unit.rpartition(" ")[0]
             hosts.setdefault(host, {}).setdefault(hour // _HOUR, []).append(load)

@@ -7,10 +7,10 @@ through the same parsers as recordings.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from labctl.facts.gpu import cnmon, kernel_log, people, rocm, smi_failure, smi_xml, tegrastats
+from labctl.facts.gpu import kernel_log, people
 from labctl.facts.gpu.card import Card, GpuFacts, make_card
 from labctl.facts.gpu.people import Holder, OpenDevice
 from labctl.facts.gpu.quantity import pci_address
@@ -124,18 +124,8 @@ def snippets(*, sudo: bool = False, tool_s: int = TOOL_S) -> list[Snippet]:
     ]
 
 
-def around(pids: Iterable[int]) -> list[Snippet]:
-    """Return the parts for a machine whose cards were read otherwise: bus, people, log."""
-    listed = " ".join(str(pid) for pid in pids)
-    return [
-        Snippet("gpu bus", _BUS),
-        Snippet("gpu people", people.snippet(f"'{listed}'")),
-        Snippet("gpu log", _LOG),
-    ]
-
-
 def parse_around(facts: GpuFacts, outputs: Mapping[str, str]) -> Collected:
-    """Return ``facts`` with what the parts of `around` say beside them."""
+    """Return ``facts`` with what `here` says beside them."""
     holders, devices = people.parse(outputs.get("gpu people", ""))
     xids = kernel_log.find_xids(outputs.get("gpu log", ""))
     facts = _with_bus(facts, _bus(outputs.get("gpu bus", "")))
@@ -167,6 +157,8 @@ def parse(outputs: Mapping[str, str]) -> Collected:
 
 
 def _tool(text: str) -> GpuFacts:
+    from labctl.facts.gpu import cnmon, rocm, tegrastats  # noqa: PLC0415 - one of them at most
+
     head, _, rest = text.partition("\n")
     tool = head.removeprefix("TOOL").strip()
     output, _, status_text = rest.rpartition("\nSTATUS ")
@@ -189,6 +181,8 @@ def _tool(text: str) -> GpuFacts:
 
 def nvidia(output: str, status: int) -> GpuFacts:
     """Return the facts in what ``nvidia-smi -q -x`` printed before it ended with ``status``."""
+    from labctl.facts.gpu import smi_failure, smi_xml  # noqa: PLC0415 - slow, not for NVML
+
     broken = smi_failure.broken_cards(output)
     if not smi_xml.recognises(output):
         failure = None if broken else smi_failure.failure(status, output)

@@ -1,84 +1,71 @@
-"""This machine's cards through NVML: in a child with a deadline, so that nothing can hang us."""
+"""This machine's cards through NVML: in a child with a deadline, so that nothing can hang us.
+
+The child is started before anything else is imported: making facts of what it says needs more
+modules than reading it, and both go on at the same time.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import json
 import os
 import selectors
 import signal
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
-from labctl.facts.gpu.card import Card, GpuFacts, Process, Slice, make_card, make_slice
 from labctl.facts.gpu.nvml_reader import read
-from labctl.facts.gpu.quantity import pci_address
-from labctl.facts.value import Fact, Known, Reason, Unknown, absent
 
-NAME = "NVML"
-
-# nvmlReturn_t (nvml.h) to the reasons that a health rule must tell apart.
-_REASONS = {
-    3: (Reason.NOT_SUPPORTED, ""),
-    4: (Reason.NO_PERMISSION, ""),
-    6: (Reason.ABSENT, "not found"),
-    9: (Reason.ABSENT, "the NVIDIA driver is not loaded"),
-    10: (Reason.TIMED_OUT, "the driver timed out"),
-    12: (Reason.ABSENT, "there is no libnvidia-ml"),
-    13: (Reason.NOT_SUPPORTED, "this driver has no such function"),
-    15: (Reason.LOST, "GPU is lost"),
-    16: (Reason.LOST, "the card requires a reset"),
-    18: (Reason.UNREADABLE, "driver and library are of different versions"),
-    999: (Reason.UNREADABLE, "the driver says 'Unknown Error'"),
-}
-# Milliwatts and numbers that are yes or no; the rest is as `Card` has it.
-_MILLI = {"power", "power_limit", "power_limit_default", "power_limit_max"}
-_SWITCHES = {"persistence", "display", "ecc", "remap_pending", "remap_failed", "retire_pending",
-             "mig"}  # fmt: skip
-_TEXTS = {"name", "uuid", "serial", "vbios", "architecture", "compute_mode", "recovery_action"}
-_NOT_OF_CARD = {"handle", "power_limit_min"}
+if TYPE_CHECKING:
+    from labctl.facts.gpu.card import GpuFacts
 
 
 def usable() -> bool:
-    """Tell whether nvidia-ml-py is installed."""
+    """Tell whether nvidia-ml-py is installed; the child tells, too, and sooner."""
+    import importlib.util  # noqa: PLC0415 - slow
+
     return importlib.util.find_spec("pynvml") is not None
 
 
 def read_local(*, deadline: float) -> GpuFacts:
-    """Return the facts of this machine's cards.
+    """Return the facts of this machine's cards; see `Pending`."""
+    return Pending(deadline).result()
 
-    Must be called while the process has one thread only, as it forks.
+
+class Pending:
+    """A reading that is under way. `result` must be called, once.
+
+    It forks: the process must have one thread only when this is made.
 
     Args:
         deadline: Seconds after which what has not answered counts as timed out.
     """
-    lines, whole = _in_child(read, deadline)
-    return parse(lines, whole=whole)
 
+    def __init__(self, deadline: float) -> None:
+        self._end = time.monotonic() + deadline
+        self._reading, writing = os.pipe()
+        self._child = os.fork()
+        if self._child == 0:
+            try:
+                os.close(self._reading)
+                read(lambda text: os.write(writing, text.encode()))
+            finally:
+                os._exit(0)  # nothing of the parent's (buffers, exit handlers) runs twice
+        os.close(writing)
 
-def _in_child(job: Callable[[Callable[[str], object]], None], deadline: float) -> tuple[str, bool]:
-    """Run ``job`` in a forked child; return what it wrote, and whether it ended by itself."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.close(reading)
-            job(lambda text: os.write(writing, text.encode()))
-        finally:
-            os._exit(0)  # nothing of the parent's (buffers, exit handlers) runs twice
-    os.close(writing)
-    pieces, whole = _drain(reading, time.monotonic() + deadline)
-    os.close(reading)
-    if not whole:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-        # A child that waits in the driver dies when the driver lets it, or never: it is left.
-        _reap(child, patience_s=0.5)
-    else:
-        os.waitpid(child, 0)
-    return b"".join(pieces).decode(errors="replace"), whole
+    def result(self) -> GpuFacts:
+        """Wait for the child, end it if its time is up, and return the facts."""
+        from labctl.facts.gpu.nvml_facts import parse  # noqa: PLC0415 - while the child reads
+
+        pieces, whole = _drain(self._reading, self._end)
+        os.close(self._reading)
+        if whole:
+            os.waitpid(self._child, 0)
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._child, signal.SIGKILL)
+            # A child that waits in the driver dies when the driver lets it, or never: it is left.
+            _reap(self._child, patience_s=0.5)
+        return parse(b"".join(pieces).decode(errors="replace"), whole=whole)
 
 
 def _drain(reading: int, end: float) -> tuple[list[bytes], bool]:
@@ -98,126 +85,3 @@ def _reap(child: int, *, patience_s: float) -> None:
     end = time.monotonic() + patience_s
     while os.waitpid(child, os.WNOHANG) == (0, 0) and time.monotonic() < end:
         time.sleep(0.01)
-
-
-def parse(lines: str, *, whole: bool = True) -> GpuFacts:
-    """Return the facts in the lines of `nvml_reader`.
-
-    Args:
-        lines: What it wrote.
-        whole: It ended; if not, what is missing timed out.
-    """
-    late = Unknown(Reason.TIMED_OUT, "the driver does not answer")
-    cards: list[Card] = []
-    system: dict[str, Any] = {}
-    ended = False
-    for text in lines.splitlines():
-        try:
-            data = json.loads(text)
-        except ValueError:
-            continue  # the last line was cut
-        if "failed" in data:
-            return GpuFacts(NAME, failure=_why(data["failed"], str(data.get("words", ""))))
-        if "system" in data:
-            system = data["system"]
-        elif "card" in data:
-            cards.append(_card(data["card"], data["facts"]))
-        ended = ended or "end" in data
-    notes: tuple[str, ...] = ()
-    failure = None
-    if not ended:
-        missing = late if not whole else Unknown(Reason.LOST, "the reader of NVML died")
-        if cards or system:
-            index = len(cards)
-            cards.append(make_card({"index": Known(index), "error": missing}))
-            notes = (f"reading stopped at card {index}: {missing}; those after it are not known",)
-        else:
-            failure = missing
-    cuda = _fact(system.get("cuda"), int)
-    return GpuFacts(
-        NAME,
-        driver=_fact(system.get("driver"), str),
-        runtime=cuda.map(lambda version: f"{version // 1000}.{version % 1000 // 10}"),
-        cards=tuple(cards),
-        failure=failure,
-        notes=notes,
-    )
-
-
-def _why(code: int, words: str = "") -> Unknown:
-    reason, own = _REASONS.get(code, (Reason.UNREADABLE, f"NVML error {code}"))
-    return Unknown(reason, own or words)
-
-
-def _fact(entry: list[Any] | None, kind: Callable[[Any], Any]) -> Fact[Any]:
-    if entry is None:
-        return absent("not reported")
-    code, value = entry
-    if code:
-        return _why(code)
-    return absent("not reported") if value is None else Known(kind(value))
-
-
-def _card(index: int, said: dict[str, list[Any]]) -> Card:
-    values: dict[str, Any] = {"index": Known(index), "vendor": Known("NVIDIA")}
-    if "handle" in said:
-        return make_card({**values, "error": _why(said["handle"][0])})
-    for name, entry in said.items():
-        if name in _NOT_OF_CARD:
-            continue
-        if name in _MILLI:
-            values[name] = _fact(entry, lambda value: value / 1000)
-        elif name in _SWITCHES:
-            values[name] = _fact(entry, bool)
-        elif name == "pci":
-            values[name] = _fact(entry, pci_address)
-        elif name == "performance_state":
-            values[name] = _fact(entry, lambda value: f"P{value}")
-        elif name == "throttle":
-            values[name] = _fact(entry, tuple)
-        elif name == "processes":
-            values[name] = _fact(entry, lambda value: tuple(map(_process, value)))
-        elif name == "slices":
-            values[name] = _fact(entry, lambda value: tuple(map(_slice, value)))
-        else:
-            values[name] = _fact(entry, _kind(name))
-    vital = [values.get(name) for name in ("memory_used", "utilisation", "temperature")]
-    lost = [fact for fact in vital if isinstance(fact, Unknown) and fact.reason is Reason.LOST]
-    return make_card({**values, "error": lost[0] if lost else None})
-
-
-_FLOATS = {"utilisation", "memory_utilisation", "encoder_utilisation", "decoder_utilisation",
-           "clock_sm", "clock_sm_max", "clock_memory", "clock_memory_max", "temperature",
-           "temperature_memory", "temperature_slowdown", "temperature_shutdown",
-           "temperature_margin", "fan"}  # fmt: skip
-
-
-def _kind(name: str) -> Callable[[Any], Any]:
-    if name in _TEXTS:
-        return str
-    return float if name in _FLOATS else int
-
-
-def _optional(value: Any) -> Fact[Any]:  # noqa: ANN401
-    return Unknown(Reason.NOT_SUPPORTED) if value is None else Known(value)
-
-
-def _process(entry: dict[str, Any]) -> Process:
-    name = entry.get("name")
-    return Process(
-        pid=entry["pid"],
-        name=Known(str(name)) if name else Unknown(Reason.UNREADABLE, "it has no name here"),
-        kind=Known(entry["kind"]),
-        memory=_optional(entry.get("memory")),
-        gpu_instance=_optional(entry.get("gpu_instance")),
-        compute_instance=_optional(entry.get("compute_instance")),
-    )
-
-
-def _slice(said: dict[str, list[Any]]) -> Slice:
-    return make_slice(
-        {
-            name: _fact(entry, str if name in ("uuid", "profile") else int)
-            for name, entry in said.items()
-        }
-    )

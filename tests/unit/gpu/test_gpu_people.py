@@ -1,9 +1,14 @@
 """From a process to a person."""
 
+import dataclasses
+import os
+import subprocess
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labctl.facts.gpu import collect, here, people
 from labctl.facts.gpu.people import parse
 from labctl.facts.value import Known, Reason, Unknown
 
@@ -60,3 +65,30 @@ def test_open_devices() -> None:
 @given(st.text(alphabet="PONU 7\n\x00abc:/-.9", max_size=80))
 def test_no_answer_is_an_exception(text: str) -> None:
     parse(text)
+
+
+def test_the_script_and_python_say_the_same_of_this_machine() -> None:
+    sleeper = subprocess.Popen(["sleep", "600"])
+    try:
+        pids = [os.getpid(), sleeper.pid, 4194304]
+        words = " ".join(map(str, pids))
+        done = subprocess.run(
+            ["sh", "-s"], input=people.snippet(f"'{words}'"), capture_output=True, text=True,
+            timeout=60, check=True,
+        )  # fmt: skip
+        script, python = parse(done.stdout)[0], parse(here.people_lines(pids))[0]
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+    assert script.keys() == python.keys() == set(pids)
+    for pid in pids:
+        one, other = script[pid], python[pid]
+        if isinstance(one.started, Known) and isinstance(other.started, Known):
+            assert one.started.value == pytest.approx(other.started.value, abs=60)
+        # Whether it sleeps or runs just now is not the same from moment to moment.
+        same = {"started": one.started, "state": one.state}
+        assert dataclasses.replace(other, **same) == one
+    snippet = next(part.text for part in collect.snippets() if part.name == "gpu bus")
+    bus = subprocess.run(["sh", "-s"], input=snippet, capture_output=True, text=True, check=True,
+                         timeout=60)  # fmt: skip
+    assert bus.stdout == here.bus_lines()
