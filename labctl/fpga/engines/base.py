@@ -89,6 +89,8 @@ def common_environment(unit: Unit, tools: Toolchain) -> dict[str, str]:
     python += [str(Path(one).absolute()) for one in inherited]
     parameters = {f"PARAM_{name}": str(value) for name, value in unit.variant.parameters.items()}
     return {
+        # numpy's wheels start threads at import otherwise, and a process with threads cannot serve.
+        "OPENBLAS_NUM_THREADS": "1",
         **here,
         # Loading every plug-in of pytest takes a third of the start, and none has a part in it.
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
