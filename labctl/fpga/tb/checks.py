@@ -12,7 +12,8 @@ def start_clock(clk: Any, period_ns: float = 10) -> Clock:
 
     The GPI drives it, not Python: about four times the edges in a second.
     """
-    clock = Clock(clk, period_ns, unit="ns", impl="gpi")
+    # In whole picoseconds: 16.214 ns as a float is not a multiple of the simulator's step.
+    clock = Clock(clk, round(period_ns * 1000), unit="ps", impl="gpi")
     clock.start(start_high=False)
     return clock
 
