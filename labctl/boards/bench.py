@@ -328,7 +328,9 @@ class Bench:
             return SenderProfile(window=self.model.fifo_bytes)
 
     def _save_profile(self) -> None:
-        write_atomic(self._profile_path(), json.dumps(asdict(self.profile)))
+        # It is learned again where it cannot be kept.
+        with contextlib.suppress(OSError):
+            write_atomic(self._profile_path(), json.dumps(asdict(self.profile)))
 
     # -- the end -----------------------------------------------------------------------------
 
