@@ -15,7 +15,9 @@ def own_boards() -> Iterator[None]:
     if "PYTEST_XDIST_WORKER" not in os.environ:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="labctl-hw-") as folder:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("XDG_STATE_HOME", folder)
-            yield
+    with (
+        tempfile.TemporaryDirectory(prefix="labctl-hw-") as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("XDG_STATE_HOME", folder)
+        yield
