@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,12 +30,6 @@ from virtual_lab import INVENTORY, Lab, MakeLab
 
 from labctl.errors import DependencyError
 from labctl.vlab import programs
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    # A shell that starts pytest in the background has it ignore SIGINT, and with it every command
-    # that a test interrupts.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
