@@ -82,6 +82,9 @@ def open_line(
     return open_ssh(url, device, settings, session_for_host(host), deadline_s=deadline_s)
 
 
+_PSEUDO = Path("/dev/pts")
+
+
 def canonical(url: str) -> str:
     """Return the identity of the line ``url``: two names of one line have the same.
 
@@ -104,6 +107,10 @@ def identify(url: str) -> tuple[str, bool]:
     scheme, rest = split(url)
     if scheme == "tty":
         device = Path(rest).resolve()
+        if device.is_relative_to(_PSEUDO):
+            # The number of a pseudo-terminal is somebody else's when it has ended; a link to it is
+            # a name that stays.
+            return str(Path(rest).absolute()), device.exists()
         return _port_identity(device), device.exists()
     if scheme == "udev":
         from labctl.errors import UnreachableError  # noqa: PLC0415
