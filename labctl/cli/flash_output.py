@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from labctl.inventory.model import Board
 
 _LINE_EVERY_S = 5.0
+_FIRST_LINE_S = 1.0
 _REDRAW_EVERY_S = 0.1
 _KIB = 1024
 
@@ -181,7 +182,9 @@ class _Printer:
         now = time.monotonic()
         if phase != self._phase:
             self.end()
-            self._phase, self._began, self._shown = phase, now, 0.0 if self._terminal else now
+            self._phase, self._began = phase, now
+            # What takes more than a second is told of; elsewhere than on a terminal rarely.
+            self._shown = now - _LINE_EVERY_S + _FIRST_LINE_S
         every = _REDRAW_EVERY_S if self._terminal else _LINE_EVERY_S
         if now - self._shown < every and not (self._open and done == total):
             return
