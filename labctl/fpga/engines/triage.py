@@ -1,7 +1,7 @@
 """Why a simulation does not end: read from what it says of itself when it is asked.
 
-It is asked twice by a signal (`labctl.fpga.inside.labctl_inside`). The signal handler in C always
-answers, with the Python stack if there is one. The handler in Python answers with the simulated
+It is asked several times by a signal (`labctl.fpga.inside.labctl_inside`). The signal handler in C
+always answers, with the Python stack if there is one. The handler in Python answers with the simulated
 time, if Python runs at all; in a loop of the design it runs only when the simulator is told to end.
 """
 
@@ -67,9 +67,9 @@ def _python_runs(head: str, samples: Sequence[dict[str, Any]]) -> Hang:
     if isinstance(then, float | int) and isinstance(now, float | int) and now > then:
         text = f"{head}: simulated time goes on, {_ns(now)} now{_waits(samples)}"
         return Hang("slow", f"{text}; wait for less, or raise 'timeout_s'")
-    own = [_own(_texts(one.get("python"))[::-1]) for one in (first, last)]
-    if own[0] and own[1]:
-        place = clean_line(own[1][0])
+    own = [_own(_texts(one.get("python"))[::-1]) for one in samples]
+    if all(own):
+        place = clean_line(own[-1][0])
         return Hang("python", f"{head}: Python loops at {place}, {_ns(now)}")
     return Hang("delta", f"{head}: no progress of simulated time at {_ns(now)}{_waits(samples)}")
 

@@ -25,8 +25,10 @@ START_S = 60.0
 _TICK_S = 0.5
 # How long it may take to answer, to save its results, and to die.
 _ANSWER_S, _SAVE_S, _DIE_S = 3.0, 4.0, 10.0
-# Between two questions: long enough for a slow test to take a step.
-_BETWEEN_S = 0.3
+# So often it is asked: a test that awaits what takes no time is seen in its own lines now and then,
+# one that loops each time. The pauses together are long enough for a slow test to take a step.
+_QUESTIONS = 5
+_BETWEEN_S = 0.15
 
 
 class Cancelled(Exception):  # noqa: N818 - not an error: somebody wants to stop
@@ -73,7 +75,7 @@ def watch(
 
 def _triage(ended: int, pid: int, folder: Path, limit_s: float) -> Hang | None:
     stack = folder / STACK_FILE
-    for _ in range(2):
+    for _ in range(_QUESTIONS):
         before = _read(stack)
         _kill(pid, signal.SIGUSR1)
         until = time.monotonic() + _ANSWER_S
