@@ -1,8 +1,9 @@
 """Why a simulation does not end: read from what it says of itself when it is asked.
 
 It is asked several times by a signal (`labctl.fpga.inside.labctl_inside`). The signal handler in C
-always answers, with the Python stack if there is one. The handler in Python answers with the simulated
-time, if Python runs at all; in a loop of the design it runs only when the simulator is told to end.
+always answers, with the Python stack if there is one. The handler in Python answers with the
+simulated time, if Python runs at all; in a loop of the design it runs only when the simulator is
+told to end.
 """
 
 from __future__ import annotations
