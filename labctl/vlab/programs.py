@@ -22,8 +22,8 @@ BUILD_PROGRAMS = {
 }
 # What the virtual boards that labctl brings along need; a model says so itself (virtual.yaml).
 BOARD_PACKAGES = (
-    "arduino-core-avr", "avrdude", "gcc", "kmod", "libsimavr-dev", "opensbi", "qemu-system-arm",
-    "qemu-system-misc", "u-boot-qemu",
+    "arduino-core-avr", "avrdude", "gcc", "kmod", "libc6-dev", "libsimavr-dev", "opensbi",
+    "qemu-system-arm", "qemu-system-misc", "u-boot-qemu",
 )  # fmt: skip
 FLEET_PROGRAMS = {
     "unshare": "util-linux",
