@@ -203,3 +203,10 @@ def test_the_architecture_page_names_every_room() -> None:
 def test_no_module_is_a_monster() -> None:
     for path in FILES:
         assert len(path.read_text().splitlines()) < 450, path
+
+
+def test_no_two_test_modules_have_one_name() -> None:
+    # pytest imports them by their names alone, and passes over the second one with an error.
+    names = [path.name for path in ROOT.glob("tests/**/test_*.py")]
+    names += [path.name for path in ROOT.glob("hw_tests/test_*.py")]
+    assert sorted(names) == sorted(set(names))

@@ -7,10 +7,7 @@ one line on standard error, exit code 2.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import signal
 import sys
 import time
 import zlib
@@ -18,8 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from labctl.errors import LabctlError, UsageError
 from labctl.fileio import write_atomic
+from labctl.vlab import program
+from labctl.vlab.program import end_on_signals
 from labctl.vlab.rom.board import Board, Port
 from labctl.vlab.rom.chip import load_chip
 from labctl.vlab.rom.families import WIRINGS, make_chip
@@ -29,16 +27,6 @@ from labctl.vlab.rom.pty_port import PtyPort
 from labctl.vlab.rom.rfc2217_port import Rfc2217Port
 from labctl.vlab.rom.settings import Settings
 from labctl.vlab.rom.uart import Format
-
-
-def _settings(text: str) -> Settings:
-    try:
-        values = json.loads(text)
-    except ValueError as error:
-        raise UsageError(f"not JSON: {error}", thing="--settings") from None
-    if not isinstance(values, dict):
-        raise UsageError("not a JSON object", thing="--settings")
-    return Settings().changed(values)
 
 
 def _commands(board: Board, name: str, loop: Loop) -> Commands:
@@ -66,7 +54,8 @@ def _commands(board: Board, name: str, loop: Loop) -> Commands:
     }
 
 
-def _run(folder: Path, name: str, pidfile: Path, settings: Settings) -> None:
+def _run(folder: Path, name: str, pidfile: Path, values: dict[str, Any]) -> None:
+    settings = Settings().changed(values)
     loop = Loop()
     monitors: list[Monitor] = []
     family = load_chip(settings.chip)["family"]
@@ -101,11 +90,7 @@ def _run(folder: Path, name: str, pidfile: Path, settings: Settings) -> None:
         write_atomic(folder / "line", f"{url}\n", mode=0o600)
         # The socket comes last: whoever finds it finds all the rest.
         monitors.append(Monitor(folder / "qmp.sock", loop, _commands(board, name, loop)))
-        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(wake_write)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: loop.stop())
-        loop.watch(wake_read, lambda: None)
+        end_on_signals(loop)
         loop.run(board.service)
     finally:
         port.plug(False)
@@ -116,21 +101,7 @@ def _run(folder: Path, name: str, pidfile: Path, settings: Settings) -> None:
 
 def main() -> int:
     """Run the program; return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m labctl.vlab.rom", description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="the board's folder")
-    parser.add_argument("--name", required=True, help="the board's name")
-    parser.add_argument("--pidfile", type=Path, required=True, help="where its process id goes")
-    parser.add_argument("--settings", default="{}", help="JSON; see docs/rom-boards.md")
-    options = parser.parse_args()
-    try:
-        _run(options.folder.absolute(), options.name, options.pidfile, _settings(options.settings))
-    except LabctlError as error:
-        sys.stderr.write(f"labctl: {error}\n")
-        return int(error.exit_code)
-    except OSError as error:
-        sys.stderr.write(f"labctl: {options.folder}: {error.strerror}\n")
-        return 1
-    return 0
+    return program.main("labctl.vlab.rom", __doc__, "docs/rom-boards.md", _run)
 
 
 if __name__ == "__main__":

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import select
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labctl.errors import LabctlError
 from labctl.transport import qmp
+from labctl.vlab.program_testing import started
 
-_START_S = 30.0
-_END_S = 10.0
 _ANSWER_S = 10.0
 
 
@@ -66,44 +59,5 @@ def running(settings: Mapping[str, object], folder: Path | None = None) -> Itera
         if folder is None:
             name = stack.enter_context(tempfile.TemporaryDirectory(prefix="rom-"))
             folder = Path(name)
-        process = subprocess.Popen(
-            [
-                sys.executable, "-m", "labctl.vlab.rom", "--folder", str(folder), "--name", "test",
-                "--pidfile", str(folder / "pid"), "--settings", json.dumps(dict(settings)),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )  # fmt: skip
-        stack.callback(_end, process)
-        monitor = folder / "qmp.sock"
-        _wait(process, monitor)
+        monitor = stack.enter_context(started("labctl.vlab.rom", folder, settings))
         yield Running((folder / "line").read_text().strip(), monitor, folder)
-
-
-def _wait(process: subprocess.Popen[bytes], monitor: Path) -> None:
-    """Wait until the socket, which the program makes last, is there, or the program has ended."""
-    ended = os.pidfd_open(process.pid)
-    try:
-        waited_s = 0.0
-        while not monitor.exists():
-            if select.select([ended], [], [], 0.01)[0]:
-                assert process.stderr
-                raise LabctlError(process.stderr.read().decode().strip(), thing="simulated board")
-            waited_s += 0.01
-            if waited_s > _START_S:
-                raise LabctlError("it did not start in time", thing="simulated board")
-    finally:
-        os.close(ended)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(_END_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    assert process.stderr
-    process.stderr.close()

@@ -28,6 +28,11 @@ def randoms(seed: int, what: str) -> random.Random:
     return random.Random(f"{seed}:{what}")  # noqa: S311 - repeatable damage, nothing secret
 
 
+def _apart(source: random.Random) -> random.Random:
+    """Return a source for what is done to a hit, so that it is drawn as often as there are hits."""
+    return random.Random(source.getrandbits(64))  # noqa: S311 - likewise
+
+
 class Hits:
     """Which bytes of a stream are hit, each with the chance ``share``."""
 
@@ -109,7 +114,8 @@ def doubling(share: float, source: random.Random) -> Stage:
 
 def flipping(share: float, source: random.Random) -> Stage:
     """Return a wire that changes one bit in this share of the bytes."""
-    return Stage(share, source, lambda byte: bytes([byte[0] ^ 1 << source.randrange(8)]))
+    bits = _apart(source)
+    return Stage(share, source, lambda byte: bytes([byte[0] ^ 1 << bits.randrange(8)]))
 
 
 def printk_line(seconds: float, text: str) -> bytes:
@@ -119,9 +125,10 @@ def printk_line(seconds: float, text: str) -> bytes:
 
 def noising(share: float, source: random.Random, uptime: Callable[[], float]) -> Stage:
     """Return a kernel that prints a message before this share of the bytes."""
+    words = _apart(source)
 
     def interrupted(byte: bytes) -> bytes:
-        text = source.choice(_MESSAGES).format(source.randrange(1, 1000))
+        text = words.choice(_MESSAGES).format(words.randrange(1, 1000))
         return printk_line(uptime(), text) + byte
 
     return Stage(share, source, interrupted)

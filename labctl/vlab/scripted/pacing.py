@@ -10,6 +10,8 @@ BITS_PER_BYTE = 10
 # FT232R is 16 ms): a batch is never early, and its bytes are late by less than this. Each costs
 # some system calls, so shorter ones would cost the processor more than the board is worth.
 BATCH_S = 0.01
+# Makes up for the rounding of what `due` returned.
+_ROUNDING_S = 1e-7
 
 
 class Pacer:
@@ -38,8 +40,7 @@ class Pacer:
         start = self._free_at
         if not self._byte_s:
             return waiting, now, now
-        # The small share makes up for the rounding of what `due` returned.
-        over = max(0, int((now - start) / self._byte_s + 1e-3))
+        over = max(0, int((now - start + _ROUNDING_S) / self._byte_s))
         count = min(waiting, over) if over >= min(waiting, self._batch) else 0
         self._free_at = start + count * self._byte_s
         return count, start, self._free_at
