@@ -78,7 +78,7 @@ def test_a_new_machine_is_made_right_by_its_password(new_box: Lab) -> None:
     assert end.password
     assert not own_key(new_box).exists()
     code, done = setup(new_box, "box1", "--yes")
-    assert code == 0, done
+    assert code == 0, json.dumps(done, indent=1)
     assert done["summary"]["failed"] == 0
     assert done["summary"]["changed"] > 8
     for path in [Path(new_box.env["XDG_STATE_HOME"]) / "labctl" / "setup"]:
