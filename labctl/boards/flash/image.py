@@ -261,3 +261,15 @@ def fill(segments: Iterable[Segment], *, erased: int = ERASED) -> Segment:
     for one in ordered:
         whole[one.address - base : one.end - base] = one.data
     return Segment(base, bytes(whole))
+
+
+def cut(segments: Iterable[Segment], size: int) -> list[Segment]:
+    """Return ``segments`` in pieces of at most ``size`` bytes, none across a multiple of it."""
+    found = []
+    for one in segments:
+        at = 0
+        while at < len(one.data):
+            count = size - (one.address + at) % size
+            found.append(Segment(one.address + at, one.data[at : at + count]))
+            at += count
+    return found

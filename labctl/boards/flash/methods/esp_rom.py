@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from labctl.boards.flash.esp.link import Link, LinkError, failures
-from labctl.boards.flash.image import Image, Segment
+from labctl.boards.flash.image import Image, Segment, cut
 from labctl.boards.flash.method import (
     Comparison,
     FlashError,
@@ -164,7 +164,7 @@ class EspRom(Method):
         found = self._compare(segments)
         self._changed = []
         if not found.same:
-            for piece in _pieces(segments):
+            for piece in cut(segments, _PIECE):
                 if self._md5(piece) != _md5(piece.data):
                     self._changed.append(piece)
         return found
@@ -182,7 +182,7 @@ class EspRom(Method):
 
     def route(self, segments: Sequence[Segment]) -> Route:
         """Return how it gets there."""
-        pieces = self._changed or list(_pieces(segments))
+        pieces = self._changed or list(cut(segments, _PIECE))
         runs = _runs(pieces)
         total = sum(len(one.data) for one in pieces)
         packed = sum(len(_packed(one.data)) for one in runs)
@@ -204,7 +204,7 @@ class EspRom(Method):
 
     def write(self, segments: Sequence[Segment], progress: Progress) -> None:
         """Write the pieces that differ; all of them if nothing was compared."""
-        runs = _runs(self._changed or list(_pieces(segments)))
+        runs = _runs(self._changed or list(cut(segments, _PIECE)))
         progress.begin("write", sum(len(one.data) for one in runs))
         done = 0
         for run in runs:
@@ -255,18 +255,6 @@ class EspRom(Method):
     def abort(self) -> None:
         """Reset the board into what it has."""
         self.link.give_up()
-
-
-def _pieces(segments: Sequence[Segment]) -> list[Segment]:
-    """Return ``segments`` in pieces, none across a multiple of 64 KiB."""
-    found = []
-    for one in segments:
-        at = 0
-        while at < len(one.data):
-            count = _PIECE - (one.address + at) % _PIECE
-            found.append(Segment(one.address + at, one.data[at : at + count]))
-            at += count
-    return found
 
 
 def _runs(pieces: Sequence[Segment]) -> list[Segment]:

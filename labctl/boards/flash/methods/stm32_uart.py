@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from labctl.boards.flash.image import ERASED, Image, Segment
+from labctl.boards.flash.image import ERASED, Image, Segment, cut
 from labctl.boards.flash.method import (
     Comparison,
     FlashError,
@@ -135,7 +135,7 @@ class Stm32Uart(Method):
     def same(self, segments: Sequence[Segment]) -> Comparison:
         """Read what is there up to the first difference."""
         wanted = _digest(b"".join(one.data for one in segments))
-        for block in _blocks(segments):
+        for block in cut(segments, BLOCK):
             try:
                 found = self._read_once(block.address, len(block.data))
                 if found != block.data and self._read_once(block.address, len(found)) == found:
@@ -154,7 +154,7 @@ class Stm32Uart(Method):
     def route(self, segments: Sequence[Segment]) -> Route:
         """Return how it gets there."""
         sectors = self._touched(segments)
-        blocks = list(_blocks(segments))
+        blocks = list(cut(segments, BLOCK))
         payload = sum(len(one.data) for one in blocks)
         byte_s = BITS_PER_BYTE / self.link.rate
         wire = payload + len(blocks) * _WRITE_EXTRA
@@ -185,7 +185,7 @@ class Stm32Uart(Method):
     def write(self, segments: Sequence[Segment], progress: Progress) -> None:
         """Erase the sectors, then write them, the first block last."""
         sectors = self._touched(segments)
-        blocks = list(_blocks(segments))
+        blocks = list(cut(segments, BLOCK))
         progress.begin("erase", sum(size for _, _, size in sectors))
         done = 0
         for number, _, size in sectors:
@@ -285,7 +285,7 @@ class Stm32Uart(Method):
 
     def verify(self, segments: Sequence[Segment], progress: Progress) -> Comparison:
         """Read all of it back."""
-        blocks = list(_blocks(segments))
+        blocks = list(cut(segments, BLOCK))
         progress.begin("verify", sum(len(one.data) for one in blocks))
         done, found = 0, []
         for block, first in self._read_all(blocks):
@@ -317,18 +317,6 @@ class Stm32Uart(Method):
     def abort(self) -> None:
         """Leave the board listening."""
         self.link.give_up()
-
-
-def _blocks(segments: Sequence[Segment]) -> list[Segment]:
-    """Return ``segments`` in blocks that the ROM takes, none across a multiple of 256."""
-    found = []
-    for one in segments:
-        at = 0
-        while at < len(one.data):
-            count = BLOCK - (one.address + at) % BLOCK
-            found.append(Segment(one.address + at, one.data[at : at + count]))
-            at += count
-    return found
 
 
 def _digest(data: bytes) -> str:
