@@ -97,8 +97,9 @@ class PosixShell(Dialect):
         if offset == 0 and count is None:
             return _encode(f'_N={marks.tag};_O=$_F;eval "${{_P?-}}"')
         head = "" if count is None else f"|head -c {count}"
-        # A shell that does not know our words must not let "tail" read its own input.
-        part = f"tail -c +{offset + 1} ${{_F?-}}{head}>|$_D/part;_O=$_D/part"
+        # A shell that does not know our words must not let "tail" read its own input. The blank
+        # before ">" keeps a count from being read as the number of a file descriptor (POSIX, 2.7).
+        part = f"tail -c +{offset + 1} ${{_F?-}}{head} >|$_D/part;_O=$_D/part"
         return _encode(f'_N={marks.tag};{part};eval "${{_P?-}}"')
 
 

@@ -161,6 +161,15 @@ def test_lost_bytes_never_change_an_answer(shell: list[str], seed: int) -> None:
     assert right >= 4
 
 
+def test_what_no_fetch_brings_whole_comes_in_parts(shell: list[str]) -> None:
+    # Of an answer as long as this, hardly one in ten would come undamaged.
+    with program(shell, outward=Lossy(0.001, seed=4)) as channel:
+        result = session(channel).run("seq 600", timeout=60)
+    assert result.output == b"".join(b"%d\n" % number for number in range(1, 601))
+    assert result.checked
+    assert result.fetches > 3
+
+
 def test_a_flood_ends_in_an_error(shell: list[str]) -> None:
     with program(shell) as channel:
         talk = Session(channel, PosixShell(), SIGNS, "box", output_limit=1 << 20)
