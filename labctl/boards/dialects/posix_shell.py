@@ -89,7 +89,7 @@ class PosixShell(Dialect):
         pieces = _pieces(_quote(command), command)
         lines = [_encode(piece) for piece in pieces[:-1]]
         run = "_V" if live else "_L"
-        lines.append(_encode(f'{pieces[-1]};_N={marks.tag};eval "${{{run}?-}}"'))
+        lines.append(_encode(f'{pieces[-1]};_N={marks.tag};$_G "${{{run}?-}}"'))
         return lines
 
     def fetch(self, marks: Marks, offset: int, count: int | None) -> bytes:
@@ -110,8 +110,9 @@ def _script() -> str:
     Names are such as nobody's command uses. _N is the tag of what is asked, _C the command, _X what
     runs it, _D the folder of saved output, _F the file of the last command, _O what is printed (it,
     or a part of it), _S the exit code, _Q the tag of the command that ran last, with an "i" behind
-    it until it has ended, _T the terminal, _I and _J what is done before and after a command. _L,
-    _V and _P are scripts: saved, live, print. The marks are put together by printf, so that no echo
+    it until it has ended, _T the terminal, _I and _J what is done before and after a command, _U
+    the shell's own number where the kernel tells it. _L, _V and _P are scripts: saved, live, print;
+    _G runs the first two. The marks are put together by printf, so that no echo
     ever holds one.
     """
     begin = r'printf "@B%s\n" $_N'
@@ -129,11 +130,11 @@ def _script() -> str:
     # Its input is empty: a command that reads would eat the next line. Each has a file of its own:
     # a job in the background writes to that of the command that began it, and into no other answer.
     saved = (
-        '_Q=${_N}i;_F=$_D/$_N;eval "$_I";{ _R;eval "$_X";}>|$_F 2>&1 </dev/null;_S=$?;eval "$_J";'
+        '_Q=${_N}i;_F=$_D/$_N;eval "$_I";{ _R;$_X "$_C";}>|$_F 2>&1 </dev/null;_S=$?;eval "$_J";'
         '_Q=$_N;_O=$_F;eval "$_P"'
     )
     live = (
-        f'_Q=${{_N}}i;_F=;{{ {begin};}} 2>/dev/null;eval "$_I";{{ _R;eval "$_X";}} 2>&1 </dev/null;'
+        f'_Q=${{_N}}i;_F=;{{ {begin};}} 2>/dev/null;eval "$_I";{{ _R;$_X "$_C";}} 2>&1 </dev/null;'
         r'_S=$?;eval "$_J";_Q=$_N;{ printf "\n@E%s %s %s\n" $_N $_S $_S;} 2>/dev/null'
     )
     # A command that ends the shell itself has an exit code too. Standard output is still the file
@@ -148,8 +149,12 @@ def _script() -> str:
             "_S=0 _Q=t _F=;_R(){ return $_S;};_T=$(tty)||_T=/dev/tty",
             # In dash and ash a "return" outside of a function ends the shell. bash says so and goes
             # on, and in a function its "declare" would be local.
-            '_E(){ command eval "$_C";}',
-            """_X='_E "$@"';[ -n "${BASH_VERSION-}" ]&&_X='eval "$_C"'""",
+            # In busybox an error in a subshell of it (a file that cannot be opened) does not end
+            # the subshell: a copy of the shell goes on. Its number tells it, and it is ended here.
+            '_E(){ shift;_R;command eval "$_C";_S=$?;[ "$_U" ]&&read -r _O _Y</proc/self/stat&&'
+            "[ $_O != $_U ]&&exit $_S;return $_S;}",
+            '{ read -r _U _O</proc/self/stat;} 2>/dev/null;[ "$_U" = $$ ]||_U=',
+            '_X=_E _G=_g;[ "${BASH_VERSION-}" ]&&_X=eval _G=eval',
             # bash says on standard error, which is the answer, that a job of an earlier command has
             # ended, unless job control is off. What it was is asked once: an interrupt may leave it
             # off.
@@ -165,6 +170,8 @@ def _script() -> str:
             f"_P='{show}'",
             f"_L='{saved}'",
             f"_V='{live}'",
+            # That copy never comes out of an eval, only out of functions.
+            '_g(){ $1;};[ $_G = eval ]||{ eval "_l(){ $_L;};_v(){ $_V;}";_L=_l _V=_v;}',
             # The folder's name is put in here and now: what is removed must not be in a variable
             # that a command may set.
             f"""trap '{last_words}'"rm -rf '$_D'" 0""",

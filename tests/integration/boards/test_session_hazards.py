@@ -57,6 +57,13 @@ def test_a_command_that_returns_does_not_end_the_shell(console: PtyChannel) -> N
     assert talk.run("echo $kept", timeout=20).output == b"1\n"
 
 
+def test_an_error_that_ends_a_subshell_ends_that_alone(console: PtyChannel) -> None:
+    talk = session(console)
+    for command in ("( : >/no/dir/x ) 2>/dev/null", "(eval '(: >/no/dir/x)') 2>/dev/null"):
+        done = talk.run(f"{command} || echo cannot", timeout=20)
+        assert (done.output, done.exit_code) == (b"cannot\n", 0)
+
+
 @pytest.mark.parametrize("command", ["exit 3", "echo bye; exit 3", "set -e; (exit 3); echo not"])
 def test_a_command_that_ends_the_shell_has_an_answer(console: PtyChannel, command: str) -> None:
     talk = session(console)
