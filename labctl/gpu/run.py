@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 
 from labctl.errors import LabctlError, UsageError
 from labctl.facts.value import Known
@@ -27,6 +28,7 @@ LEASE_S = 300
 _RENEW_S = 60.0
 # What a command gets between SIGTERM and SIGKILL when labctl is interrupted.
 _GRACE_S = 10.0
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _VARIABLES = {"NVIDIA": "CUDA_VISIBLE_DEVICES", "AMD": "ROCR_VISIBLE_DEVICES"}
 
 # Remote end: the command in a session of its own; when our side of the connection closes, `cat`
@@ -104,18 +106,40 @@ def run_here(command: Sequence[str], pins: dict[str, str]) -> int:
     Raises:
         UsageError: It cannot be started.
     """
+    process = None
     try:
-        process = subprocess.Popen(
-            list(command), env={**os.environ, **pins}, start_new_session=True
-        )
+        with _undisturbed():
+            process = subprocess.Popen(
+                list(command), env={**os.environ, **pins}, start_new_session=True
+            )
+        code = process.wait()
     except OSError as error:
         raise UsageError(error.strerror or str(error), thing=command[0]) from None
-    try:
-        code = process.wait()
     except BaseException:
-        _end_group(process)
+        if process is not None:
+            _end_group(process)
         raise
     return 128 - code if code < 0 else code
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put off what signals do until the block has ended.
+
+    A command that has been started, and whose number we do not know yet, could not be ended.
+    """
+    came: list[tuple[int, FrameType | None]] = []
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    caught = {number: handler for number, handler in before.items() if callable(handler)}
+    for number in caught:
+        signal.signal(number, lambda *signalled: came.append(signalled))
+    try:
+        yield
+    finally:
+        for number, handler in caught.items():
+            signal.signal(number, handler)
+    for signalled, frame in came:
+        caught[signal.Signals(signalled)](signalled, frame)
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
@@ -174,5 +198,5 @@ def terminable() -> None:
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _ENDING[1:]:
         signal.signal(number, stop)

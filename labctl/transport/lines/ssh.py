@@ -32,7 +32,7 @@ from labctl.transport.session import Session, Stream
 # can (busybox's, new ones of coreutils), and a splice from a silent terminal into a pipe holds the
 # pipe's lock: whoever reads the pipe, here sshd, then sleeps and cannot even be killed.
 _SCRIPT = r"""
-word=$1 name=$2 dev=$3; shift 3
+word=$1 name=$2 dev=$3 me=; shift 3
 say() { echo "$word $*"; }
 [ -e "$dev" ] || { say missing $(ls /dev/ttyUSB* /dev/ttyACM* /dev/ttyAMA* 2> /dev/null); exit; }
 [ -c "$dev" ] || { say notatty; exit; }
@@ -42,8 +42,8 @@ group() { ls -lL "$real" | { read -r _ _ _ group _; echo "$group"; }; }
 holder() {
   ls -l /proc/[0-9]*/fd 2> /dev/null | while read -r a b; do
     case $a in /proc/*) pid=${a#/proc/}; pid=${pid%%/*};; esac
-    case $b in *" -> $real") [ "$pid" = $$ ] ||
-      { echo "$pid" "$(cat "/proc/$pid/comm" 2> /dev/null)"; break; };; esac
+    case $b in *" -> $real") case " $$ $me " in *" $pid "*) ;; *)
+      echo "$pid" "$(cat "/proc/$pid/comm" 2> /dev/null)"; break;; esac;; esac
   done
 }
 for old in $(grep -l -e "[l]abctl-line-$name" /proc/[0-9]*/cmdline 2> /dev/null); do
@@ -57,7 +57,7 @@ trap 'trap "" TERM; kill -s TERM 0' TERM
 (
   exec 8<&0 9<> "$real"
   if command -v flock > /dev/null; then
-    flock -n 9 || { say busy $(exec 9>&-; holder); exit 0; }
+    flock -n 9 || { me=$(exec sh -c 'echo $PPID'); say busy $(exec 9>&-; holder); exit 0; }
   fi
   say ready
   exec 2> /dev/null < /dev/null

@@ -103,6 +103,25 @@ class Lossy:
         return bytes(byte for byte in data if self._random.random() >= self._rate)
 
 
+class FlipsOne:
+    """Damages one byte of all that comes after something was sent: the one at ``place``."""
+
+    def __init__(self, place: int) -> None:
+        self._place = place
+        self._passed = 0
+
+    def inward(self, data: bytes) -> bytes:
+        self._passed = 0
+        return data
+
+    def outward(self, data: bytes) -> bytes:
+        at = self._place - self._passed
+        self._passed += len(data)
+        if 0 <= at < len(data):
+            return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        return data
+
+
 def drain(channel: PtyChannel, quiet_s: float = 0.3) -> bytes:
     """Read until nothing comes for a moment: a program that has just been started."""
     parts = []

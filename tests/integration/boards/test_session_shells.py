@@ -8,7 +8,7 @@ import shutil
 import time
 
 import pytest
-from ptychannel import KernelNoise, Lossy, PtyChannel, drain, program
+from ptychannel import FlipsOne, KernelNoise, Lossy, PtyChannel, drain, program
 
 from labctl.boards.dialects.posix_shell import PosixShell
 from labctl.boards.session import CommandTimeoutError, DamagedError, Session
@@ -162,12 +162,12 @@ def test_lost_bytes_never_change_an_answer(shell: list[str], seed: int) -> None:
 
 
 def test_what_no_fetch_brings_whole_comes_in_parts(shell: list[str]) -> None:
-    # Of an answer as long as this, hardly one in ten would come undamaged.
-    with program(shell, outward=Lossy(0.001, seed=4)) as channel:
+    wire = FlipsOne(1000)
+    with program(shell, inward=wire.inward, outward=wire.outward) as channel:
         result = session(channel).run("seq 600", timeout=60)
     assert result.output == b"".join(b"%d\n" % number for number in range(1, 601))
     assert result.checked
-    assert result.fetches > 3
+    assert result.fetches > 4
 
 
 def test_a_flood_ends_in_an_error(shell: list[str]) -> None:

@@ -16,6 +16,7 @@ from labctl.facts.gpu.card import GpuFacts, make_card
 from labctl.facts.value import Known
 from labctl.gpu import bookings, store
 from labctl.gpu.reading import Reading, Unit
+from labctl.gpu.run import run_here
 from labctl.vlab.nvml.build import SCENARIO_VARIABLE
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -127,3 +128,22 @@ def test_a_lease_ends_by_itself_when_labctl_is_gone_without_a_word(tmp_path: Pat
         assert again is None
         assert bookings.holding(database, reading, unit, now=1299) is not None
         assert bookings.holding(database, reading, unit, now=1300) is None
+
+
+def test_a_signal_while_it_is_started_ends_it_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Slow(subprocess.Popen[bytes]):
+        """Returns late: the command runs, and nobody has its number yet."""
+
+        def __init__(self, *arguments: object, **options: object) -> None:
+            super().__init__(*arguments, **options)  # type: ignore[call-overload]
+            started.append(self)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Slow)
+    with pytest.raises(KeyboardInterrupt):
+        run_here(["sleep", "600"], {})
+    assert started[0].returncode == -signal.SIGTERM
