@@ -11,8 +11,9 @@ counts: a late ``C`` is no refusal of block 1, and what else is said on the line
 from __future__ import annotations
 
 import binascii
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from labctl.boards.channel import Channel
@@ -36,6 +37,8 @@ _MOST_ANSWER_S = 15.0
 # One that takes bytes of a damaged block for blocks refuses each of them. So what it says is let
 # pass before the block is sent again, longer each time, until it takes the silence for an end.
 _QUIET_S = (0.1, 1.5, 2.5)
+# How much of what is said is kept to find a banner or a prompt in it.
+_SAID_BYTES = 512
 BITS_PER_BYTE = 10
 
 
@@ -45,6 +48,10 @@ class TransferError(LabctlError):
 
 class CancelledError(TransferError):
     """The receiver cancelled."""
+
+
+class ReceiverGoneError(LabctlError):
+    """What the other end says, no receiver says: the board was reset, or is at its prompt."""
 
 
 @dataclass
@@ -95,6 +102,7 @@ class Sender:
         name: The board, for messages.
         baud: Rate of the line, from which it follows how long an answer may take; None if unknown.
         heard: What was read of the receiver already.
+        gone: What is said only where no receiver is any more: boot banners, prompts.
         clock: Tells the time, seconds.
     """
 
@@ -105,6 +113,7 @@ class Sender:
         *,
         baud: int | None = None,
         heard: bytes = b"",
+        gone: Sequence[re.Pattern[bytes]] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._channel = channel
@@ -113,6 +122,8 @@ class Sender:
         block_s = (_LARGE + _OVERHEAD) * BITS_PER_BYTE / baud if baud else 0.0
         self._answer_s = _LEAST_ANSWER_S + 4 * block_s
         self._pending = heard
+        self._gone = gone
+        self._said = b""
         self._cans = 0
         self.report = TransferReport(0)
 
@@ -129,6 +140,7 @@ class Sender:
         Raises:
             TransferError: It does not answer, or refuses a block again and again.
             CancelledError: It cancelled.
+            ReceiverGoneError: It is no receiver any more.
             LineGoneError: The line went away.
         """
         self.report = TransferReport(len(data))
@@ -158,13 +170,14 @@ class Sender:
 
     def _block(self, number: int, payload: bytes) -> None:
         block = frame(number, payload)
+        self._said = b""
         for attempt in range(_TRIES):
             if attempt:
                 self.report.resent += 1
                 self._let_pass(_QUIET_S[min(attempt, len(_QUIET_S)) - 1])
             self._write(block)
             patience = min(self._answer_s * (attempt + 1), _MOST_ANSWER_S)
-            if self._answer(ACK + NAK, patience) == ACK:
+            if self._answer(ACK + NAK, patience, watch=True) == ACK:
                 return
         raise TransferError(
             f"it did not take block {number} in {_TRIES} tries", thing=self._name,
@@ -206,11 +219,23 @@ class Sender:
         self._pending = b""
         end = self._clock() + 10 * seconds
         while self._clock() < end and (data := self._channel.read(seconds)):
+            self._look_at(data)
             if CAN * 2 in data:
                 raise CancelledError("it cancelled the transfer", thing=self._name)
 
-    def _answer(self, wanted: bytes, seconds: float) -> bytes:
-        """Return the first byte that is one of ``wanted``; empty if none came in time."""
+    def _look_at(self, data: bytes) -> None:
+        self._said = (self._said + data)[-_SAID_BYTES:]
+        if any(sign.search(self._said) for sign in self._gone):
+            raise ReceiverGoneError(
+                "it was reset, or left its receiver, in the middle of the transfer",
+                thing=self._name, action="start again",
+            )  # fmt: skip
+
+    def _answer(self, wanted: bytes, seconds: float, *, watch: bool = False) -> bytes:
+        """Return the first byte that is one of ``wanted``; empty if none came in time.
+
+        ``watch``: look out for words that only come where no receiver is any more.
+        """
         deadline = self._clock() + seconds
         while True:
             for at, value in enumerate(self._pending):
@@ -226,3 +251,5 @@ class Sender:
             if left <= 0:
                 return b""
             self._pending = self._channel.read(left)
+            if watch:
+                self._look_at(self._pending)

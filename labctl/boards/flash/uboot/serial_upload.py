@@ -117,7 +117,9 @@ class SerialUpload(Upload):
             self._press_enter(reader, rate)
         else:
             reader.wait(_READY, _READY_S)
-        self._sender = Sender(self._line, self.monitor.name, baud=rate, heard=reader.rest())
+        self._sender = Sender(
+            self._line, self.monitor.name, baud=rate, heard=reader.rest(), gone=self._gone()
+        )
         try:
             report = self._sender.send(data, "image", reached)
             reader.wait(_ESCAPE if moved else _TOTAL, _END_S, already=self._sender.rest())
@@ -131,6 +133,11 @@ class SerialUpload(Upload):
                 self._back_to_base(reader)
         self._settle()
         return report
+
+    def _gone(self) -> list[re.Pattern[bytes]]:
+        """Return what U-Boot says when it does not receive: after a reset, or at its prompt."""
+        signs = self.monitor.bench.signs
+        return [*signs.rom, *([signs.uboot_prompt] if signs.uboot_prompt else [])]
 
     def _press_enter(self, reader: _Reader, rate: int) -> None:
         for _ in range(_PRESSES):

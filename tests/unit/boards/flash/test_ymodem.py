@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ymodem_wire import Fault, Receiver, Wire
 
-from labctl.boards.flash.ymodem import CancelledError, Sender, TransferError, frame, line_bytes
+from labctl.boards.flash.ymodem import (
+    CancelledError,
+    ReceiverGoneError,
+    Sender,
+    TransferError,
+    frame,
+    line_bytes,
+)
 
 
 def _send(data: bytes, wire: Wire) -> Sender:
@@ -24,6 +33,27 @@ def test_what_arrives_is_what_was_sent(size: int) -> None:
     assert receiver.done
     assert (receiver.name, receiver.size, receiver.content) == ("fw.bin", size, data)
     assert sender.report.resent == 0
+
+
+def test_a_receiver_that_was_reset_is_given_up_at_once() -> None:
+    """Its banner comes in pieces, and our bytes meet no receiver any more."""
+
+    class Resets(Receiver):
+        banner = iter((b"\r\n\r\nU-B", b"oot 2023.01 (Jan", b" 01 2023)\r\n", b"=> "))
+
+        def feed(self, data: bytes) -> bytes:
+            return super().feed(data) if len(self.content) < 3000 else self.timeout()
+
+        def timeout(self) -> bytes:
+            return next(self.banner, b"")
+
+    wire = Wire(Resets())
+    sender = Sender(wire, "b1", clock=wire.clock, gone=[re.compile(rb"(?m)^U-Boot \d+")])
+    with pytest.raises(ReceiverGoneError, match="b1: it was reset"):
+        sender.send(bytes(10_000), "fw.bin")
+    # After one wait for the answer to a block, not ten.
+    assert wire.clock() < 60
+    assert sender.report.resent <= 2
 
 
 def test_block_numbers_wrap_after_255() -> None:
