@@ -6,6 +6,23 @@ import signal
 
 import pytest
 
+# Files of tests that take longest, seconds on an idle machine of two cores in the order of hundreds
+# down to thirty. Two or three files run at a time: a long one that begins last runs alone.
+_LONGEST = (
+    "integration/setup/test_setup_box.py",
+    "integration/boards/test_flash_linux_board.py",
+    "integration/boards/test_flash_uboot.py",
+    "integration/vlab/test_lab_box.py",
+    "integration/boards/test_flash_avr.py",
+    "integration/boards/test_board_faults.py",
+    "integration/boards/test_session_hazards.py",
+    "integration/fpga/test_cores.py",
+    "integration/boards/test_board_expect.py",
+    "integration/vlab/test_lab_board.py",
+    "integration/fpga/test_fpga.py",
+    "integration/boards/test_session_shells.py",
+)
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let tests interrupt commands wherever pytest was started.
@@ -13,3 +30,17 @@ def pytest_configure(config: pytest.Config) -> None:
     A shell that starts pytest in the background has it ignore SIGINT, and with it every command.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long; tests of one file stay together, in their order."""
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    path = item.path.as_posix()
+    for place, name in enumerate(_LONGEST):
+        if path.endswith(name):
+            return place
+    # Those of hw_tests leave a board at work till the end, and a waiting U-Boot takes a core.
+    return len(_LONGEST) + ("/tests/unit/" in path) + 2 * ("/hw_tests/" in path)
