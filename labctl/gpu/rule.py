@@ -218,6 +218,14 @@ def _notes(unit: Unit, xids: Sequence[Xid]) -> list[str]:
         notes.append("slowed down: " + ", ".join(slowed))
     if isinstance(card.ecc_uncorrected, Known) and card.ecc_uncorrected.value:
         notes.append(f"{card.ecc_uncorrected.value} uncorrected memory errors since start")
+    if (
+        isinstance(card.links_down, Known)
+        and card.links_down.value
+        and card.links_active != Known(0)
+    ):
+        notes.append(f"{card.links_down.value} NVLinks are down")
+    if isinstance(card.link_recoveries, Known) and card.link_recoveries.value:
+        notes.append(f"NVLinks had to be trained anew {card.link_recoveries.value} x")
     counts: dict[int, int] = {}
     for xid in xids:
         counts[xid.code] = counts.get(xid.code, 0) + 1

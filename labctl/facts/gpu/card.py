@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from labctl.facts.value import Fact, Unknown, absent
+from labctl.facts.gpu.quantity import total
+from labctl.facts.value import Fact, Known, Unknown, absent
 
 _NOT_REPORTED = absent("not reported")
 
@@ -54,6 +55,28 @@ class Slice:
 
 
 @dataclass(frozen=True)
+class Link:
+    """One NVLink of a card: to another card, or to a switch.
+
+    Attributes:
+        active: It is up.
+        version: Of the interface, such as ``4.0``.
+        speed: Gigabytes a second in one direction, as the driver says it.
+        replays: Packets that had to be sent again since the driver was loaded.
+        recoveries: How often the link had to be trained anew.
+        crc: Damaged packets that were noticed; many are normal on a long cable, a flood is not.
+    """
+
+    number: int
+    active: Fact[bool] = _NOT_REPORTED
+    version: Fact[str] = _NOT_REPORTED
+    speed: Fact[float] = _NOT_REPORTED
+    replays: Fact[int] = _NOT_REPORTED
+    recoveries: Fact[int] = _NOT_REPORTED
+    crc: Fact[int] = _NOT_REPORTED
+
+
+@dataclass(frozen=True)
 class Card:
     """One card.
 
@@ -63,6 +86,13 @@ class Card:
             515) it is part of ``memory_used``.
         throttle: Reasons that hold the clocks down now, in the words of the source.
         temperature_margin: Degrees left before the card slows down.
+        sram_errors_exceeded: NVIDIA's own limit of errors in the card's static memory is passed.
+        channel_repair_pending: A repair of a memory channel waits for the next reset.
+        tpc_repair_pending: The same of a cluster of processors.
+        memory_unrepairable: Its memory is beyond repair.
+        links_active: NVLinks that are up; 0 also where the driver says only that none is.
+        links_down: NVLinks that are there and not up.
+        link_replays: Sums over all links, as the next two.
         recovery_action: What NVIDIA's driver says must be done (``None`` is its word for nothing).
         error: Why the card as a whole cannot be read; None where it can.
     """
@@ -117,11 +147,21 @@ class Card:
     retired_single: Fact[int] = _NOT_REPORTED
     retired_double: Fact[int] = _NOT_REPORTED
     retire_pending: Fact[bool] = _NOT_REPORTED
+    sram_errors_exceeded: Fact[bool] = _NOT_REPORTED
+    channel_repair_pending: Fact[bool] = _NOT_REPORTED
+    tpc_repair_pending: Fact[bool] = _NOT_REPORTED
+    memory_unrepairable: Fact[bool] = _NOT_REPORTED
     pcie_generation: Fact[int] = _NOT_REPORTED
     pcie_generation_max: Fact[int] = _NOT_REPORTED
     pcie_width: Fact[int] = _NOT_REPORTED
     pcie_width_max: Fact[int] = _NOT_REPORTED
     pcie_replays: Fact[int] = _NOT_REPORTED
+    links: Fact[tuple[Link, ...]] = _NOT_REPORTED
+    links_active: Fact[int] = _NOT_REPORTED
+    links_down: Fact[int] = _NOT_REPORTED
+    link_replays: Fact[int] = _NOT_REPORTED
+    link_recoveries: Fact[int] = _NOT_REPORTED
+    link_crc: Fact[int] = _NOT_REPORTED
     fabric_state: Fact[str] = _NOT_REPORTED
     fabric_status: Fact[str] = _NOT_REPORTED
     recovery_action: Fact[str] = _NOT_REPORTED
@@ -172,6 +212,28 @@ class GpuFacts:
     xids: tuple[Xid, ...] = ()
     failure: Unknown | None = None
     notes: tuple[str, ...] = field(default=())
+
+
+def link_facts(links: Fact[tuple[Link, ...]]) -> dict[str, Any]:
+    """Return the facts about ``links`` and their sums by field name of `Card`."""
+    if isinstance(links, Unknown):
+        return {"links": links, **dict.fromkeys(_LINK_SUMS, links)}
+    states = [link.active.value for link in links.value if isinstance(link.active, Known)]
+    odd = next((link.active for link in links.value if isinstance(link.active, Unknown)), None)
+    counters = {"link_replays": "replays", "link_recoveries": "recoveries", "link_crc": "crc"}
+    return {
+        "links": links,
+        "links_active": Known(sum(states)) if states or odd is None else odd,
+        "links_down": odd or Known(len(states) - sum(states)),
+        # A link that is down counts nothing.
+        **{
+            name: total(getattr(link, counter) for link in links.value)
+            for name, counter in counters.items()
+        },
+    }
+
+
+_LINK_SUMS = ("links_active", "links_down", "link_replays", "link_recoveries", "link_crc")
 
 
 def make_card(values: Mapping[str, Any]) -> Card:

@@ -14,60 +14,38 @@ from labctl.facts.gpu import kernel_log, people
 from labctl.facts.gpu.card import Card, GpuFacts, make_card
 from labctl.facts.gpu.people import Holder, OpenDevice
 from labctl.facts.gpu.quantity import pci_address
+from labctl.facts.shell import PROLOGUE
 from labctl.facts.value import Known, Reason, Unknown, absent
 
 # What a tool may take. A healthy nvidia-smi without persistence mode needs up to 10 s for 8 cards.
 TOOL_S = 20
 NO_TOOL = 127
 
-# Runs a tool that may hang for ever, also where SIGKILL does not reach it (a process that waits in
-# the driver): it is left behind, and the script goes on. 124 is what timeout(1) returns.
-_RUN = """
-run() {
-  work=$(mktemp -d) || exit 71
-  (
-    "$@" >"$work/out" 2>&1 </dev/null &
-    echo $! >"$work/pid"
-    wait $!
-    echo $? >"$work/rc.new"
-    mv "$work/rc.new" "$work/rc"
-  ) >/dev/null 2>&1 </dev/null &
-  end=$(($(date +%s) + @SECONDS@))
-  until [ -s "$work/rc" ]; do
-    [ "$(date +%s)" -lt "$end" ] || break
-    sleep 0.05 2>/dev/null || sleep 1
-  done
-  if [ -s "$work/rc" ]; then
-    status=$(cat "$work/rc")
-  else
-    kill -KILL "$(cat "$work/pid")" 2>/dev/null
-    status=124
-  fi
-  cat "$work/out"
-  rm -rf "$work"
-  exit "$status"
-}
-"""
-
+# What a tool for cards may print is all asked at once; its last word is its status.
 # A whole report is kept for the process ids in it: they are looked up in the same round trip.
-_TOOLS = (
-    _RUN
-    + """
+_TOOLS = """
 for tool in nvidia-smi cnmon amd-smi rocm-smi tegrastats; do
   command -v $tool >/dev/null 2>&1 && break
   tool=
 done
 echo "TOOL $tool"
 case $tool in
-  nvidia-smi) run nvidia-smi -q -x ;;
-  cnmon) run cnmon ;;
-  amd-smi) run sh -c 'for what in static metric process; do amd-smi $what --json; echo; done' ;;
-  rocm-smi) run rocm-smi --showallinfo --json ;;
-  tegrastats) run sh -c 'tegrastats --interval 200 | head -n 1' ;;
-  *) exit 127 ;;
+  nvidia-smi) within @SECONDS@ nvidia-smi -q -x 2>&1 ;;
+  cnmon) within @SECONDS@ cnmon 2>&1 ;;
+  amd-smi) within @SECONDS@ sh -c '
+    for what in static metric process; do amd-smi $what --json; echo; done' 2>&1 ;;
+  rocm-smi) within @SECONDS@ rocm-smi --showallinfo --json 2>&1 ;;
+  tegrastats) within @SECONDS@ sh -c 'tegrastats --interval 200 | head -n 1' 2>&1 ;;
+  *) false ;;
 esac
+status=$?
+[ "$tool" ] || status=127
+echo; echo "STATUS $status"
+if [ "$tool $status" = "nvidia-smi 0" ]; then
+  echo LINKS
+  for what in -s -e; do within @SECONDS@ nvidia-smi nvlink $what 2>&1 || break; done
+fi
 """
-)
 
 # Display controllers (PCI class 03) and accelerators (class 12) of the vendors whose tools are
 # asked. Source: PCI Code and ID Assignment Specification; vendor ids of https://pci-ids.ucw.cz.
@@ -102,15 +80,16 @@ def snippets(*, sudo: bool = False, tool_s: int = TOOL_S) -> list[Snippet]:
         sudo: Let ``sudo -n`` look up other people's processes, where it asks for no password.
         tool_s: Seconds that the vendor's tool may take.
     """
+    # The file, and not the script's output, is what a tool keeps open that cannot be ended.
     tools = (
-        "tools=$(mktemp) || exit 71\n(\n"
+        PROLOGUE
+        + "tools=$(mktemp || mktemp -p /dev/shm) || exit 71\n(\n"
         + _TOOLS.replace("@SECONDS@", str(tool_s))
-        + ') >"$tools"\nstatus=$?\n'
+        + ') >"$tools"\ncat "$tools"\n'
     )
-    tools += 'cat "$tools"\necho\necho "STATUS $status"\n'
     tools += "pids=$(sed -n 's/.*<pid>\\([0-9]*\\)<.*/\\1/p' \"$tools\" | sort -u | tr '\\n' ' ')\n"
     tools += 'rm -f "$tools"\n'
-    tools += 'echo "PEOPLE"\n'
+    tools += 'echo; echo "PEOPLE"\n'
     look = people.snippet()
     if sudo:
         look = (
@@ -157,14 +136,16 @@ def parse(outputs: Mapping[str, str]) -> Collected:
 
 
 def _tool(text: str) -> GpuFacts:
-    from labctl.facts.gpu import cnmon, rocm, tegrastats  # noqa: PLC0415 - one of them at most
+    # One of them at most is needed.
+    from labctl.facts.gpu import cnmon, rocm, smi_nvlink, tegrastats  # noqa: PLC0415
 
     head, _, rest = text.partition("\n")
     tool = head.removeprefix("TOOL").strip()
-    output, _, status_text = rest.rpartition("\nSTATUS ")
+    output, _, ending = rest.rpartition("\nSTATUS ")
+    status_text, _, links = ending.partition("\nLINKS\n")
     status = int(status_text) if status_text.strip().isdigit() else NO_TOOL
     if tool == "nvidia-smi":
-        return nvidia(output, status)
+        return smi_nvlink.with_links(nvidia(output, status), links)
     if tool == "cnmon" and cnmon.recognises(output):
         return cnmon.parse(output)[0]
     if tool in ("amd-smi", "rocm-smi") and rocm.recognises(output):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any
 
-from labctl.facts.gpu import smi_csv, smi_text, smi_xml
+from labctl.facts.gpu import smi_csv, smi_nvlink, smi_text, smi_xml
 from labctl.facts.gpu.card import Card, GpuFacts, Slice
 from labctl.facts.gpu.quantity import first
 from labctl.facts.value import Fact, Known, Reason, Unknown
@@ -66,11 +66,14 @@ def parse(text: str) -> list[GpuFacts]:
     """Return a reading for each phase that has a report of the cards."""
     phases: dict[str, list[Section]] = {}
     listed: dict[int, dict[int, tuple[str, str]]] = {}
+    links = ""
     for section in sections(text):
         phases.setdefault(section.phase, []).append(section)
         listed.update(_listed(section.text))
+        if "nvlink" in section.command.split():
+            links += section.text + "\n"
     readings = [
-        replace(reading, source=NAME, label=phase)
+        smi_nvlink.with_links(replace(reading, source=NAME, label=phase), links)
         for phase, found in phases.items()
         if (reading := _phase(found)) is not None
     ]

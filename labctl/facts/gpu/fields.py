@@ -247,6 +247,15 @@ FIELDS: tuple[Field, ...] = (
         ("retired_pages.pending",),
     ),
     Field(
+        "sram_errors_exceeded",
+        "switch",
+        ("ecc_errors/aggregate/sram_threshold_exceeded",),
+        ("ecc.errors.uncorrected.aggregate.sram.thresholdExceeded",),
+    ),
+    Field("channel_repair_pending", "switch", ("ecc_errors/channel_repair_pending",)),
+    Field("tpc_repair_pending", "switch", ("ecc_errors/tpc_repair_pending",)),
+    Field("memory_unrepairable", "switch", ("ecc_errors/unrepairable_memory",)),
+    Field(
         "pcie_generation",
         "count",
         (f"{_LINK}/pcie_gen/current_link_gen", f"{_TEXT_LINK}/pcie_generation/current"),

@@ -6,7 +6,16 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from labctl.facts.gpu.card import Card, GpuFacts, Process, Slice, make_card, make_slice
+from labctl.facts.gpu.card import (
+    Card,
+    GpuFacts,
+    Link,
+    Process,
+    Slice,
+    link_facts,
+    make_card,
+    make_slice,
+)
 from labctl.facts.gpu.quantity import pci_address
 from labctl.facts.value import Fact, Known, Reason, Unknown, absent
 
@@ -30,7 +39,8 @@ _REASONS = {
 _MILLI = {"power", "power_limit", "power_limit_default", "power_limit_max"}
 _SWITCHES = {"persistence", "display", "ecc", "remap_pending", "remap_failed", "retire_pending",
              "mig"}  # fmt: skip
-_TEXTS = {"name", "uuid", "serial", "vbios", "architecture", "compute_mode", "recovery_action"}
+_TEXTS = {"name", "uuid", "serial", "vbios", "architecture", "compute_mode", "recovery_action",
+          "fabric_state", "fabric_status"}  # fmt: skip
 _NOT_OF_CARD = {"handle", "power_limit_min"}
 
 
@@ -113,6 +123,8 @@ def _card(index: int, said: dict[str, list[Any]]) -> Card:
             values[name] = _fact(entry, lambda value: tuple(map(_process, value)))
         elif name == "slices":
             values[name] = _fact(entry, lambda value: tuple(map(_slice, value)))
+        elif name == "links":
+            values |= link_facts(_fact(entry, lambda value: tuple(map(_link, value))))
         else:
             values[name] = _fact(entry, _kind(name))
     vital = [values.get(name) for name in ("memory_used", "utilisation", "temperature")]
@@ -145,6 +157,21 @@ def _process(entry: dict[str, Any]) -> Process:
         memory=_optional(entry.get("memory")),
         gpu_instance=_optional(entry.get("gpu_instance")),
         compute_instance=_optional(entry.get("compute_instance")),
+    )
+
+
+def _link(said: dict[str, list[Any]]) -> Link:
+    active = _fact(said.get("active"), bool)
+    if active == Known(False):
+        return Link(said["number"][1], active)
+    return Link(
+        said["number"][1],
+        active,
+        version=_fact(said.get("version"), str),
+        speed=_fact(said.get("speed"), lambda value: value / 1000),  # megabytes a second
+        replays=_fact(said.get("replays"), int),
+        recoveries=_fact(said.get("recoveries"), int),
+        crc=_fact(said.get("crc"), int),
     )
 
 

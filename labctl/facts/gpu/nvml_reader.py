@@ -1,9 +1,10 @@
 """Reads every card through NVML and prints a line of JSON for each.
 
-It stands alone: Python and nvidia-ml-py (``pynvml``), nothing of labctl. It runs in a child of its
-own (`nvml`), because a call into a wedged driver never returns; a line is out before the next card
-is asked, so that what hangs takes only itself away. No code judges anything here: a call that fails
-gives the number of its nvmlReturn_t.
+It stands alone, as it is sent along to hosts (`labctl.facts.sent`): Python, nvidia-ml-py
+(``pynvml``) or ctypes, nothing else of labctl. It runs in a child of its own, because a call into a
+wedged driver never returns; a line is out before the next card is asked, so that what hangs takes
+only itself away. No code judges anything here: a call that fails gives the number of its
+nvmlReturn_t.
 
 Lines: ``{"system": FACTS}``, ``{"card": INDEX, "facts": FACTS}``, at the end ``{"end": COUNT}``, or
 ``{"failed": CODE, "words": TEXT}`` alone. FACTS is name -> ``[0, VALUE]`` or ``[CODE, null]``.
@@ -13,6 +14,7 @@ Source: NVIDIA NVML API reference (functions, units: power in milliwatts, sizes 
 
 from __future__ import annotations
 
+import ctypes
 import json
 import sys
 from collections.abc import Callable
@@ -39,7 +41,15 @@ _RECOVERY = {0: "None", 1: "Reset", 2: "Reboot", 3: "Drain P2P", 4: "Drain and R
              5: "Recover IMEX Domain", 6: "Bus Reset", 7: "System Reboot"}  # fmt: skip
 _ARCHITECTURES = {2: "Kepler", 3: "Maxwell", 4: "Pascal", 5: "Volta", 6: "Turing", 7: "Ampere",
                   8: "Ada Lovelace", 9: "Hopper", 10: "Blackwell"}  # fmt: skip
-_MEMORY_TEMP, _RECOVERY_ACTION = 82, 230  # NVML_FI_DEV_*
+# NVML_FI_DEV_MEMORY_TEMP, _GET_GPU_RECOVERY_ACTION, _NVLINK_SPEED_MBPS_COMMON, _NVLINK_LINK_COUNT
+_MEMORY_TEMP, _RECOVERY_ACTION, _LINK_SPEED, _LINK_COUNT = 82, 230, 90, 91
+# NVML_NVLINK_MAX_LINKS of today's nvml.h.
+_MOST_LINKS = 36
+# nvmlNvlinkVersion_t
+_LINK_VERSIONS = {1: "1.0", 2: "2.0", 3: "2.2", 4: "3.0", 5: "3.1", 6: "4.0", 7: "5.0", 8: "6.0"}
+# nvmlGpuFabricState_t, in the words of nvidia-smi; 0 is "not supported".
+_FABRIC_STATES = {1: "Not Started", 2: "In Progress", 3: "Completed"}
+_NOT_SUPPORTED = 3
 
 
 class _Asker:
@@ -63,7 +73,7 @@ class _Asker:
         """Note members of the structure that ``function`` returns: name -> member."""
         code, found = self.attempt(function, *arguments)
         for name, member in names.items():
-            self.facts[name] = [code, None if code else getattr(found, member)]
+            self.facts[name] = [code, None if code else _plain(getattr(found, member))]
 
     def attempt(self, function: str, *arguments: object) -> tuple[int, Any]:
         """Return 0 and what ``function`` returns, or the code of its failure and None."""
@@ -73,7 +83,11 @@ class _Asker:
             return int(error.value), None
         except (AttributeError, TypeError):  # an older pynvml does not know it, or its arguments
             return _FUNCTION_NOT_FOUND, None
-        return 0, value.decode(errors="replace") if isinstance(value, bytes) else value
+        return 0, _plain(value)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def read(write: Callable[[str], object]) -> None:
@@ -82,11 +96,7 @@ def read(write: Callable[[str], object]) -> None:
     def line(**data: object) -> None:
         write(json.dumps(data) + "\n")
 
-    try:
-        import pynvml as nvml  # noqa: PLC0415 - what cannot be imported is an answer
-    except ImportError:
-        line(failed=12, words="nvidia-ml-py is not installed")
-        return
+    nvml = _bindings()
     try:
         nvml.nvmlInit()
         count = nvml.nvmlDeviceGetCount()
@@ -100,6 +110,16 @@ def read(write: Callable[[str], object]) -> None:
     for index in range(count):
         line(card=index, facts=_card(nvml, index))
     line(end=count)
+
+
+def _bindings() -> Any:  # noqa: ANN401
+    try:
+        import pynvml  # noqa: PLC0415 - where it is installed
+    except ImportError:
+        from labctl.facts.sent.nvml_ctypes import Bindings  # noqa: PLC0415
+
+        return Bindings()
+    return pynvml
 
 
 def _card(nvml: Any, index: int) -> dict[str, list[Any]]:  # noqa: ANN401
@@ -118,6 +138,8 @@ def _card(nvml: Any, index: int) -> dict[str, list[Any]]:  # noqa: ANN401
         code, pages = asker.attempt("nvmlDeviceGetRetiredPages", card, cause)
         asker.facts[name] = [code, None if code else len(pages)]
     _fields(asker, card)
+    _links(asker, card)
+    _fabric(asker, card)
     _reasons(asker, card)
     if asker.facts["mig"][1]:
         asker.facts["slices"] = [0, _slices(asker, card)]
@@ -203,7 +225,12 @@ def _reasons(asker: _Asker, card: Any) -> None:  # noqa: ANN401
 
 
 def _fields(asker: _Asker, card: Any) -> None:  # noqa: ANN401
-    wanted = {"temperature_memory": _MEMORY_TEMP, "recovery_action": _RECOVERY_ACTION}
+    wanted = {
+        "temperature_memory": _MEMORY_TEMP,
+        "recovery_action": _RECOVERY_ACTION,
+        "link speed": _LINK_SPEED,
+        "link count": _LINK_COUNT,
+    }
     code, found = asker.attempt("nvmlDeviceGetFieldValues", card, list(wanted.values()))
     for at, name in enumerate(wanted):
         own = code or int(found[at].nvmlReturn)
@@ -211,6 +238,60 @@ def _fields(asker: _Asker, card: Any) -> None:  # noqa: ANN401
     action = asker.facts["recovery_action"]
     if action[0] == 0:
         action[1] = _RECOVERY.get(action[1], f"action {action[1]}")
+
+
+def _links(asker: _Asker, card: Any) -> None:  # noqa: ANN401
+    """Note every NVLink; of one that is down nothing but that."""
+    speed, count = asker.facts.pop("link speed"), asker.facts.pop("link count")
+    # Old drivers do not tell the number: then the first that is refused ends the list.
+    most = _MOST_LINKS if count[0] else min(int(count[1]), _MOST_LINKS)
+    found: list[dict[str, list[Any]]] = []
+    refused = _NOT_SUPPORTED
+    for number in range(most):
+        code, state = asker.attempt("nvmlDeviceGetNvLinkState", card, number)
+        if code and (count[0] or code == _NOT_SUPPORTED):
+            refused = code
+            break
+        own = _Asker(asker.nvml)
+        own.facts["number"] = [0, number]
+        own.facts["active"] = [code, None if code else int(state)]
+        if state:
+            own.ask("version", "nvmlDeviceGetNvLinkVersion", card, number)
+            version = own.facts["version"]
+            version[1] = _LINK_VERSIONS.get(version[1], version[1] and str(version[1]))
+            own.facts["speed"] = list(speed)
+            for name, counters in _LINK_COUNTERS.items():
+                values = [
+                    asker.attempt("nvmlDeviceGetNvLinkErrorCounter", card, number, counter)
+                    for counter in counters
+                ]
+                worst = max(code for code, _ in values)
+                own.facts[name] = [worst, None if worst else sum(value for _, value in values)]
+        found.append(own.facts)
+    asker.facts["links"] = [0, found] if found else [refused, None]
+
+
+# nvmlNvLinkErrorCounter_t: replay 0, recovery 1, CRC of flow control 2, CRC of data 3.
+_LINK_COUNTERS = {"replays": (0,), "recoveries": (1,), "crc": (2, 3)}
+
+
+def _fabric(asker: _Asker, card: Any) -> None:  # noqa: ANN401
+    """Note whether the card has joined the fabric of its NVSwitches."""
+    kind = getattr(asker.nvml, "c_nvmlGpuFabricInfoV_t", None)
+    version = getattr(asker.nvml, "nvmlGpuFabricInfo_v2", None)
+    code, info = _FUNCTION_NOT_FOUND, None
+    if kind is not None and version is not None:
+        info = kind()
+        info.version = version
+        code, _ = asker.attempt("nvmlDeviceGetGpuFabricInfoV", card, ctypes.byref(info))
+    if not code and info is not None and not info.state:
+        code = _NOT_SUPPORTED
+    if code or info is None:
+        asker.facts["fabric_state"] = asker.facts["fabric_status"] = [code, None]
+        return
+    asker.facts["fabric_state"] = [0, _FABRIC_STATES.get(info.state, f"state {info.state}")]
+    status = "Success" if not info.status else f"NVML error {info.status}"
+    asker.facts["fabric_status"] = [0, status] if info.state == 3 else [_NOT_SUPPORTED, None]
 
 
 def _slices(asker: _Asker, card: Any) -> list[dict[str, list[Any]]]:  # noqa: ANN401

@@ -1,8 +1,9 @@
 """What a probe is: a snippet of shell that prints state, and a parser of what it printed.
 
-A snippet may use the functions of `PROLOGUE`. It writes nothing on the machine, reads no input, and
-leaves no process behind but one that the kernel will not let go of. The parser is given whatever
-came, from any system, cut off or not, and answers with facts; it does not raise for bad text.
+A snippet may use the functions of `labctl.facts.shell`. It writes nothing on the machine, reads no
+input, and leaves no process behind but one that the kernel will not let go of. The parser is given
+whatever came, from any system, cut off or not, and answers with facts; it does not raise for bad
+text.
 """
 
 from __future__ import annotations
@@ -17,41 +18,6 @@ from typing import Generic, TypeVar
 from labctl.facts.value import Fact, Known, Reason, Unknown, absent
 
 T = TypeVar("T")
-
-# `within SECONDS COMMAND...` runs a command and returns its status, or 124 (as timeout(1) does)
-# when the time is up, even where the command hangs in the kernel and cannot be killed, as on a dead
-# NFS server or a wedged driver. timeout(1) waits for such a command for ever. What is killed there
-# writes nothing any more when it wakes up, so it cannot write into a later record. The watchdog
-# ends its own sleep by SIGKILL: another signal is lost between that one's fork and exec.
-PROLOGUE = r"""
-within() {
-limit=$1; shift
-command -v "$1" >/dev/null || return 127
-read -r self rest </proc/self/stat
-trap : USR1
-"$@" & job=$!
-( trap 'kill -9 $!; exit 0' TERM
-sleep "$limit" &
-wait $!
-kill -9 $job; kill -USR1 $self ) >/dev/null 2>&1 & dog=$!
-wait $job; rc=$?
-kill $dog; wait $dog
-case $rc in 137|138) rc=124;; esac
-return $rc
-}
-part() {
-what=$1; shift
-printf '[%s]\n' "$what"
-within "$@"
-printf '\n[%s=%s]\n' "$what" $?
-}
-show() {
-printf '[%s]\n' "$1"
-rc=127
-[ -e "$2" ] && { cat "$2"; rc=$?; [ -r "$2" ] || rc=126; }
-printf '\n[%s=%s]\n' "$1" $rc
-}
-"""
 
 
 @dataclass(frozen=True)

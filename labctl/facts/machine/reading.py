@@ -13,7 +13,8 @@ from typing import TypeVar
 
 from labctl.errors import UnreachableError
 from labctl.facts.machine.clock import control_line
-from labctl.facts.machine.probe import PROLOGUE, Probe, all_probes
+from labctl.facts.machine.probe import Probe, all_probes
+from labctl.facts.shell import PROLOGUE
 from labctl.facts.value import Fact, Known, Reason, Unknown
 from labctl.transport.script import Record, RecordReader, Script, assemble, record
 from labctl.transport.session import ScriptCancelledError, Session

@@ -776,17 +776,88 @@ EXPORT result nvmlDeviceGetFieldValues(const struct device *d, int count, struct
 {
 	ENTER(d, "nvmlDeviceGetFieldValues");
 	for (int i = 0; i < count; i++) {
-		/* NVML_FI_DEV_MEMORY_TEMP, NVML_FI_DEV_GET_GPU_RECOVERY_ACTION */
+		/* NVML_FI_DEV_MEMORY_TEMP, _NVLINK_SPEED_MBPS_COMMON, _NVLINK_LINK_COUNT,
+		 * _GET_GPU_RECOVERY_ACTION */
 		const char *key = fields[i].id == 82    ? "temperature_memory"
+				  : fields[i].id == 90  ? "link_speed"
 				  : fields[i].id == 230 ? "recovery_action"
 							: "-";
 		unsigned long long value = 0;
 		fields[i].code = number(d->card, key, &value);
+		if (fields[i].id == 91) {
+			while (nth(d->card, "link", (int)value))
+				value++;
+			fields[i].code = value ? SUCCESS : NOT_SUPPORTED;
+		}
 		fields[i].type = 1; /* unsigned int */
 		fields[i].value.large = 0;
 		fields[i].value.number = (unsigned)value;
 	}
 	return leave(SUCCESS);
+}
+
+/* --- links: "link ACTIVE VERSION REPLAYS RECOVERIES CRC-FLIT CRC-DATA", one line each -------------- */
+
+struct link {
+	unsigned active, version;
+	unsigned long long errors[4]; /* nvmlNvLinkErrorCounter_t */
+};
+
+static result link_of(const struct device *d, unsigned number, struct link *out)
+{
+	const char *value = nth(d->card, "link", (int)number);
+	memset(out, 0, sizeof *out);
+	if (!value)
+		return get(d->card, "link") ? INVALID_ARGUMENT : NOT_SUPPORTED;
+	return sscanf(value, "%u %u %llu %llu %llu %llu", &out->active, &out->version,
+		      &out->errors[0], &out->errors[1], &out->errors[2], &out->errors[3]) >= 1
+		       ? SUCCESS
+		       : 999;
+}
+
+EXPORT result nvmlDeviceGetNvLinkState(const struct device *d, unsigned number, unsigned *out)
+{
+	struct link link;
+	ENTER(d, "nvmlDeviceGetNvLinkState");
+	result code = link_of(d, number, &link);
+	*out = link.active;
+	return leave(code);
+}
+
+EXPORT result nvmlDeviceGetNvLinkVersion(const struct device *d, unsigned number, unsigned *out)
+{
+	struct link link;
+	ENTER(d, "nvmlDeviceGetNvLinkVersion");
+	result code = link_of(d, number, &link);
+	*out = link.version;
+	return leave(code);
+}
+
+EXPORT result nvmlDeviceGetNvLinkErrorCounter(const struct device *d, unsigned number,
+					      unsigned counter, unsigned long long *out)
+{
+	struct link link;
+	ENTER(d, "nvmlDeviceGetNvLinkErrorCounter");
+	result code = counter > 3 ? INVALID_ARGUMENT : link_of(d, number, &link);
+	*out = code == SUCCESS ? link.errors[counter] : 0;
+	return leave(code);
+}
+
+/* "fabric STATE STATUS": nvmlGpuFabricState_t, nvmlReturn_t */
+struct fabric {
+	unsigned version;
+	unsigned char cluster[16];
+	unsigned status, clique, state, health;
+};
+
+EXPORT result nvmlDeviceGetGpuFabricInfoV(const struct device *d, struct fabric *out)
+{
+	ENTER(d, "nvmlDeviceGetGpuFabricInfoV");
+	const char *value = get(d->card, "fabric");
+	if (!value)
+		return leave(NOT_SUPPORTED);
+	out->status = 0;
+	return leave(sscanf(value, "%u %u", &out->state, &out->status) >= 1 ? SUCCESS : 999);
 }
 
 /* --- processes: "process PID KIND BYTES [GPU-INSTANCE COMPUTE-INSTANCE]" -------------------------- */
@@ -853,7 +924,6 @@ UNSUPPORTED(nvmlDeviceGetBoardId)
 UNSUPPORTED(nvmlDeviceGetDriverModel)
 UNSUPPORTED(nvmlDeviceGetDriverModel_v2)
 UNSUPPORTED(nvmlDeviceGetMemoryErrorCounter)
-UNSUPPORTED(nvmlDeviceGetNvLinkState)
 UNSUPPORTED(nvmlDeviceGetPcieThroughput)
 UNSUPPORTED(nvmlDeviceGetProcessUtilization)
 UNSUPPORTED(nvmlDeviceGetTotalEnergyConsumption)

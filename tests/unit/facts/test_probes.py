@@ -16,8 +16,9 @@ from labctl.facts.machine.clock import Clock, control_line
 from labctl.facts.machine.clock import parse as parse_clock
 from labctl.facts.machine.disks import Disks
 from labctl.facts.machine.memory import Memory
-from labctl.facts.machine.probe import PROLOGUE, Probe, Section, Sections, all_probes
+from labctl.facts.machine.probe import Probe, Section, Sections, all_probes
 from labctl.facts.machine.system import System
+from labctl.facts.shell import PROLOGUE
 from labctl.facts.value import Known, Reason, Unknown, to_json
 from labctl.procs import find_by_word
 

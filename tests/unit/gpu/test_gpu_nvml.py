@@ -45,14 +45,18 @@ def run(library: Path, tmp_path: Path) -> Run:
 
 READ = """
 import json, sys
+if "--ctypes" in sys.argv:
+    sys.modules["pynvml"] = None
 from labctl.facts.gpu.nvml import read_local
 from labctl.facts.value import to_json
 print(json.dumps(to_json(read_local(deadline=float(sys.argv[1])))))
 """
 
 
-def facts(run: Run, scenario: str, *, deadline: float = 60) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(run(scenario, sys.executable, "-c", READ, str(deadline)))
+def facts(run: Run, scenario: str, *words: str, deadline: float = 60) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        run(scenario, sys.executable, "-c", READ, str(deadline), *words)
+    )
     return found
 
 
@@ -69,13 +73,18 @@ def test_every_fact_comes_through_in_its_unit(run: Run) -> None:
         "remapped_rows 5 6 1 0", "retired_single 2", "retired_double 0", "retire_pending 0",
         "pcie_generation 5", "pcie_generation_max 5", "pcie_width 16", "pcie_width_max 16",
         "pcie_replays 9", "recovery_action 4", "process 1 C 1000", "process 1 G -",
+        "link_speed 26562", "link 1 6 2 1 30 4", "link 0", "fabric 3 0",
     )  # fmt: skip
     found = facts(run, scenario)
+    assert facts(run, scenario, "--ctypes") == found
     assert (found["driver"], found["runtime"]) == ({"value": "999.10.01"}, {"value": "13.1"})
     (one,) = found["cards"]
     unknown = {name for name, fact in one.items() if fact and "unknown" in fact}
     # What the library cannot say of such a card.
-    assert unknown == {"mig", "slices", "fabric_state", "fabric_status", "reset_required"}
+    assert unknown == {
+        "mig", "slices", "reset_required", "sram_errors_exceeded", "channel_repair_pending",
+        "tpc_repair_pending", "memory_unrepairable",
+    }  # fmt: skip
     values = {name: fact["value"] for name, fact in one.items() if fact and "value" in fact}
     assert values["name"] == "NVIDIA Test 80GB (simulated)"
     assert (values["power"], values["power_limit"]) == (250.5, 700.0)
@@ -87,6 +96,16 @@ def test_every_fact_comes_through_in_its_unit(run: Run) -> None:
     assert values["recovery_action"] == "Drain and Reset"
     assert [values[f"ecc_{name}"] for name in ("corrected", "uncorrected_ever")] == [1, 4]
     assert values["architecture"] == "Hopper"
+    assert (values["fabric_state"], values["fabric_status"]) == ("Completed", "Success")
+    up, down = values["links"]
+    assert up == {
+        "number": 0, "active": {"value": True}, "version": {"value": "4.0"},
+        "speed": {"value": 26.562}, "replays": {"value": 2}, "recoveries": {"value": 1},
+        "crc": {"value": 34},
+    }  # fmt: skip
+    assert (down["number"], down["active"]) == (1, {"value": False})
+    assert "unknown" in down["crc"]
+    assert (values["links_active"], values["links_down"], values["link_crc"]) == (1, 1, 34)
     (process,) = values["processes"]
     assert (process["pid"], process["kind"]) == (1, {"value": "C+G"})
     assert process["memory"] == {"value": 1000}
@@ -156,6 +175,7 @@ def test_mig_devices_and_their_processes(run: Run) -> None:
         "process 1 C 1000 3 1",
     )  # fmt: skip
     (one,) = facts(run, scenario)["cards"]
+    assert facts(run, scenario, "--ctypes")["cards"] == [one]
     slices = one["slices"]["value"]
     assert [part["uuid"]["value"] for part in slices] == ["MIG-a", "MIG-b"]
     assert slices[1]["memory_total"] == {"value": 10 * GIB}

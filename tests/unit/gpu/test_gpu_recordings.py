@@ -17,6 +17,7 @@ from labctl.facts.gpu import (
     rocm,
     smi_csv,
     smi_failure,
+    smi_nvlink,
     smi_text,
     smi_xml,
     tegrastats,
@@ -109,6 +110,23 @@ def test_a_real_report_cut_anywhere_is_no_error(samples: Path) -> None:
             for card in reading.cards:
                 if isinstance(card.processes, Known):
                     assert "</processes>" in text[:end] or reading.notes == ()
+
+
+def test_links_of_real_captures(samples: Path) -> None:
+    """Up, none up, none there, not to be asked: four machines, four answers."""
+    said = {}
+    for file in (samples / "nvidia-smi-captures").iterdir():
+        card = (read_recording(file.read_text()) or [])[0].cards[0]
+        said[str(getattr(card.name, "value", ""))] = card
+    h100, super2080 = said["NVIDIA H100 80GB HBM3"], said["NVIDIA GeForce RTX 2080 SUPER"]
+    assert (h100.links_active, h100.links_down) == (Known(18), Known(0))
+    assert isinstance(h100.links, Known)
+    assert {link.speed for link in h100.links.value} == {Known(26.562)}
+    assert reason(h100.link_crc) is Reason.ABSENT  # only their state was recorded
+    assert super2080.links_active == Known(0)
+    assert reason(super2080.links) is Reason.ABSENT
+    assert reason(said["NVIDIA L40S"].links) is Reason.NOT_SUPPORTED
+    assert reason(said["NVIDIA H200"].links) is Reason.NOT_SUPPORTED
 
 
 # --- the forms -----------------------------------------------------------------------------------
@@ -430,3 +448,63 @@ def test_what_is_no_recording(text: str, tmp_path: Path) -> None:
         replay([str(file)])
     with pytest.raises(UsageError, match="No such file"):
         replay([str(tmp_path / "none")])
+
+
+# --- links ---------------------------------------------------------------------------------------
+
+LINKS = """\
+GPU 0: NVIDIA Test (UUID: GPU-a)
+\t Link 0: 26.562 GB/s
+\t Link 1: <inactive>
+\t Link 2: some word of tomorrow
+\t Link 0, P2P is supported: true
+GPU 1: NVIDIA Test (UUID: GPU-b)
+\t Link 0: 26.562 GB/s
+GPU 0: NVIDIA Test (UUID: GPU-a)
+\t Link 0: Replay Errors: 7
+\t Link 0: Recovery Errors: 1
+\t Link 0: CRC Errors: 65535
+
+GPU 1: NVIDIA Test (UUID: GPU-b)
+\t Links 0-2, 4-5: Replay/Recovery/CRC Errors: 0
+"""
+
+
+def test_state_and_errors_of_links_go_together() -> None:
+    found = smi_nvlink.parse(LINKS)
+    first, second = found[0], found[1]
+    up, down, odd = first["links"].value
+    assert (up.active, up.speed) == (Known(True), Known(26.562))
+    assert (up.replays, up.recoveries, up.crc) == (Known(7), Known(1), Known(65535))
+    assert down.active == Known(False)
+    assert reason(odd.active) is Reason.UNREADABLE  # never taken for up
+    assert first["links_active"] == Known(1)
+    assert reason(first["links_down"]) is Reason.UNREADABLE
+    assert first["link_crc"] == Known(65535)
+    assert [link.number for link in second["links"].value] == [0, 1, 2, 4, 5]
+    assert second["link_replays"] == Known(0)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "why", "active"),
+    [
+        ("NVML: Unable to retrieve NVLink information as all links are inActive", Reason.ABSENT, 0),
+        ("Device does not have or support Nvlink", Reason.NOT_SUPPORTED, None),
+        ("Nvlink queries are not supported for Devices in MIG mode", Reason.NOT_SUPPORTED, None),
+        ("Verbindung unbekannt", Reason.UNREADABLE, None),
+        ("", Reason.ABSENT, None),
+    ],
+)
+@pytest.mark.parametrize("between", ["\n", " "])
+def test_sentences_in_place_of_links(
+    sentence: str, why: Reason, active: int | None, between: str
+) -> None:
+    found = smi_nvlink.parse(f"GPU 3: NVIDIA Test (UUID: GPU-a){between}{sentence}\n")[3]
+    assert reason(found["links"]) is why
+    assert found["links_active"] == (Known(0) if active == 0 else found["links"])
+
+
+@given(st.text(alphabet="GPU Link:<>inactve0123456789-,/GBs()\n\t", max_size=200))
+@settings(deadline=None)
+def test_no_answer_about_links_is_an_exception(text: str) -> None:
+    smi_nvlink.parse("GPU 0: x (UUID: y)\n" + text)

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from labctl.facts.machine import driver, gpu
-from labctl.facts.machine.probe import PROLOGUE
 from labctl.facts.machine.reading import Reading, understand
+from labctl.facts.shell import PROLOGUE
 from labctl.facts.value import Known
 from labctl.health.finding import Finding
 from labctl.health.judge import judge
