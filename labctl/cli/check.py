@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labctl.cli.common import AppContext, complete_hosts, json_option
+from labctl.cli.common import AppContext, collector_option, complete_hosts, json_option
 from labctl.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ FORMATS = ("prometheus", "nagios", "junit", "html")
     metavar="PATH",
     help="Check a recording, or a file with a tool's output, instead of hosts.",
 )
+@collector_option
 @json_option
 @click.pass_obj
 def check(
@@ -92,6 +93,7 @@ def check(
     watch: float | None,
     record: Path | None,
     replay: Path | None,
+    collector: str,
     as_json: bool,
     **formats: bool,
 ) -> int:
@@ -107,7 +109,10 @@ def check(
 
     rules = all_rules()
     begun = time.monotonic()
-    live = partial(_live, app, hosts, rules, timeout=timeout, jobs=jobs, accept_new=accept_new)
+    live = partial(
+        _live, app, hosts, rules, timeout=timeout, jobs=jobs, accept_new=accept_new,
+        collector=collector,
+    )  # fmt: skip
     if watch:
         from labctl.cli.check_output import watch_for_ever
 
@@ -141,6 +146,7 @@ def _live(
     timeout: float,
     jobs: int,
     accept_new: bool,
+    collector: str,
 ) -> Iterator[HostReport]:
     from labctl.transport.machines import LOCAL, choose, connect_early
 
@@ -148,6 +154,7 @@ def _live(
     early = connect_early(machines, first=jobs, timeout=timeout)
     try:
         # Slow to import; the servers get ready meanwhile.
+        from labctl.facts.sent.bundle import Collector
         from labctl.health.run import Target, check_all
 
         if machines.hosts:
@@ -158,7 +165,9 @@ def _live(
             from labctl.transport.local import LocalSession
 
             targets = [Target(LOCAL, LocalSession)]
-        yield from check_all(targets, rules, deadline=timeout, jobs=jobs)
+        yield from check_all(
+            targets, rules, deadline=timeout, jobs=jobs, collector=Collector(collector)
+        )
     finally:
         early.close()
 

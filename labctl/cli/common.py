@@ -50,6 +50,18 @@ def json_option(function: F) -> F:
     )(function)
 
 
+def collector_option(function: F) -> F:
+    """Add ``--collector``; the command gets ``collector``, a word of it."""
+    return click.option(
+        "--collector",
+        type=click.Choice(("auto", "sh", "python")),
+        default="auto",
+        show_default=True,
+        help="Who collects on a host: its Python where that says more (auto), always (python), "
+        "or the shell alone (sh).",
+    )(function)
+
+
 def complete_hosts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Complete names and @tags of the inventory; silent when it cannot be read."""
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from labctl.cli.common import AppContext, complete_hosts, json_option
+from labctl.cli.common import AppContext, collector_option, complete_hosts, json_option
 from labctl.errors import ExitCode, LabctlError, UsageError
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ def wishing(function: F) -> F:
     is_flag=True,
     help="The arguments are files or folders with recordings, not hosts.",
 )
+@collector_option
 @looking
 @json_option
 @click.pass_obj
@@ -134,6 +135,7 @@ def show(
     *,
     hosts: tuple[str, ...],
     replay: bool,
+    collector: str,
     accept_new: bool,
     deadline: float,
     as_json: bool,
@@ -148,7 +150,9 @@ def show(
 
         readings = replay_files(hosts)
         return _print(readings, shown.lines(readings), "", as_json=as_json)
-    readings, lines, remark = look_at(app, hosts, accept_new=accept_new, deadline=deadline)
+    readings, lines, remark = look_at(
+        app, hosts, accept_new=accept_new, deadline=deadline, collector=collector
+    )
     return _print(readings, lines, remark, as_json=as_json)
 
 
@@ -252,22 +256,29 @@ def make_wish(count: int, memory: str, same_host: bool) -> Wish:
 
 
 def look_at(
-    app: AppContext, hosts: Sequence[str], *, accept_new: bool, deadline: float
+    app: AppContext,
+    hosts: Sequence[str],
+    *,
+    accept_new: bool,
+    deadline: float,
+    collector: str = "auto",
 ) -> tuple[list[Reading], list[Line], str]:
     """Look at ``hosts``; return readings, lines, and a remark on history and bookings."""
     # What finds and reaches other machines is slow to import, and not needed for this one alone.
-    readings = _here(deadline) if tuple(hosts) == ("local",) else []
+    here = collector != "sh"
+    readings = _here(deadline) if here and tuple(hosts) == ("local",) else []
     if not readings:
         machines = machines_of(app, hosts)
-        readings = _here(deadline) if not machines.hosts and not hosts else []
+        readings = _here(deadline) if here and not machines.hosts and not hosts else []
     if not readings:
+        from labctl.facts.sent.bundle import Collector
         from labctl.gpu.look import look
         from labctl.transport.ssh import Access
 
         access = Access(
             decide=lambda name, kind, mark: accept_new, connect_timeout=min(10.0, deadline)
         )
-        readings = look(machines, access=access, deadline=deadline)
+        readings = look(machines, access=access, deadline=deadline, collector=Collector(collector))
     from labctl.gpu.judged import judged
 
     lines, remark = judged(readings)

@@ -10,10 +10,10 @@ JSON form: ``{"value": ...}`` or ``{"unknown": REASON, "words": "..."}``.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -94,6 +94,57 @@ def parsed(text: str, read: Callable[[str], T]) -> Fact[T]:
         return Known(read(text))
     except ValueError:
         return unreadable(text)
+
+
+def from_json(kind: Any, data: object) -> Any:  # noqa: ANN401 - a type, and a value of it
+    """Return the value of type ``kind`` that ``data`` (of `to_json`) stands for.
+
+    Args:
+        kind: A dataclass, a sequence of something, a scalar, or a fact of one of these.
+        data: As another machine sent it. A fact in it that is not what it should be is unreadable
+            for itself; what it lacks is absent.
+
+    Raises:
+        ValueError: It is no such thing.
+    """
+    arguments = get_args(kind)
+    if Unknown in arguments:  # a fact: Known[T] | Unknown
+        return _fact_from_json(get_args(arguments[0])[0], data)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(data, Mapping):
+            raise ValueError(f"{kind.__name__} is no object")
+        hints = get_type_hints(kind)
+        return kind(
+            **{
+                entry.name: from_json(hints[entry.name], data.get(entry.name, _MISSING))
+                for entry in dataclasses.fields(kind)
+            }
+        )
+    if get_origin(kind) is Sequence:
+        if not isinstance(data, list):
+            raise ValueError("no list")
+        return tuple(from_json(arguments[0], value) for value in data)
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    if type(data) is not kind:
+        raise ValueError(f"no {getattr(kind, '__name__', kind)}")
+    return data
+
+
+_MISSING = object()
+
+
+def _fact_from_json(kind: Any, data: object) -> Fact[Any]:  # noqa: ANN401
+    if data is _MISSING:
+        return absent("not reported")
+    try:
+        if isinstance(data, Mapping) and "value" in data:
+            return Known(from_json(kind, data["value"]))
+        if isinstance(data, Mapping):
+            return Unknown(Reason(data["unknown"]), str(data.get("words", "")))
+    except (ValueError, KeyError, OverflowError):
+        pass
+    return unreadable(str(data))
 
 
 def to_json(thing: object) -> object:

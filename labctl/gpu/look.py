@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from labctl.errors import LabctlError
 from labctl.facts.gpu import collect
+from labctl.facts.sent.bundle import Collector
 from labctl.gpu.reading import Reading
 from labctl.transport.ask import Answer, ask
 from labctl.transport.machines import Machines
@@ -19,6 +20,7 @@ def look(
     access: Access,
     deadline: float,
     jobs: int = 100,
+    collector: Collector = Collector.AUTO,
     on_reading: Callable[[Reading], None] = lambda reading: None,
 ) -> list[Reading]:
     """Return the readings of ``machines`` in their order; a dead one delays none.
@@ -28,14 +30,14 @@ def look(
         access: Passwords and host keys.
         deadline: Seconds for one machine in all.
         jobs: Machines at once.
+        collector: Whether NVML is asked in a machine's own Python, before the vendor's tool.
         on_reading: Called with each reading as it arrives.
     """
     with_sudo = {host.name for host in machines.hosts if host.sudo}
 
     def body(name: str) -> str:
-        return "".join(
-            record(one.name, one.text) for one in collect.snippets(sudo=name in with_sudo)
-        )
+        parts = collect.snippets(sudo=name in with_sudo, collector=collector)
+        return "".join(record(one.name, one.text) for one in parts)
 
     answers = ask(
         machines,

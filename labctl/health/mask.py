@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from labctl.facts.machine import driver, users
 from labctl.facts.machine.probe import Sections
-from labctl.facts.value import Known
+from labctl.facts.value import Fact, Known, absent
 
 _UUID = re.compile(r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b")
 _MAC = re.compile(r"\b(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}\b")
@@ -24,6 +24,7 @@ _IPV6_RAW = re.compile(r"\b(?!0{32}\b)[0-9a-f]{32}\b")  # as in /proc/net/ipv6_r
 _ROUTE = re.compile(r"^(\S+\t)([0-9A-F]{8})\t([0-9A-F]{8})(?=\t)", re.MULTILINE)
 _SERIAL = re.compile(
     r"""((?:"serial_number"|"wwn"|"eui64"|"oui"|"id")\s*:\s*")([^"]+)(?=")"""
+    r"""|("serial": \[0, ")([^"]+)(?=")"""  # of NVML
     r"""|((?:[Ss]erial ?[Nn]umber|SerialNumber)\s*[:=]\s*)(\S+)"""
 )
 # Elements of nvidia-smi -q -x that are one card's alone.
@@ -57,7 +58,7 @@ class Masker:
         named = Sections(outputs.get("system", ""))["uname"].text.split()
         if named:
             hosts |= {named[0], named[0].partition(".")[0]}
-        who = users.parse(outputs.get("users", "")).names
+        who = _people(outputs.get("users", ""))
         people |= set(who.value) if isinstance(who, Known) else set()
         holders = driver.parse(outputs.get("driver", "")).holders
         if isinstance(holders, Known):
@@ -101,7 +102,7 @@ class Masker:
         return self._given.get(("host", name)) or self._given[("user", name)]
 
     def _serial(self, found: re.Match[str]) -> str:
-        before, secret = found.group(1) or found.group(3), found.group(2) or found.group(4)
+        before, secret = [group for group in found.groups() if group]
         return before + self._mask("serial", secret, _serial)
 
     def _element(self, found: re.Match[str]) -> str:
@@ -136,6 +137,13 @@ class Masker:
         if address.is_loopback or address.is_unspecified:
             return word
         return self._mask("ipv6", word, lambda number: f"2001:db8::{number:x}")
+
+
+def _people(text: str) -> Fact[Sequence[str]]:
+    try:
+        return users.PROBE.read(text).names
+    except ValueError:
+        return absent("not to be read")
 
 
 def _serial(number: int) -> str:

@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 
 from labctl.errors import LabctlError, UnreachableError
 from labctl.facts.machine.reading import Reading, read, understand
+from labctl.facts.sent.bundle import Collector
 from labctl.health.judge import judge
 from labctl.health.memory import recall, remember
 from labctl.health.report import HostReport
@@ -39,7 +40,12 @@ class Target:
 
 
 def check_all(
-    targets: Sequence[Target], rules: Sequence[Rule], *, deadline: float, jobs: int
+    targets: Sequence[Target],
+    rules: Sequence[Rule],
+    *,
+    deadline: float,
+    jobs: int,
+    collector: Collector = Collector.AUTO,
 ) -> Iterator[HostReport]:
     """Yield the report of each machine as soon as it is there.
 
@@ -48,6 +54,7 @@ def check_all(
         rules: What to hold against their facts.
         deadline: Seconds for each, from its first packet to its last.
         jobs: How many at once. One that is given up makes room for another.
+        collector: Who collects the facts there.
     """
     done: SimpleQueue[HostReport] = SimpleQueue()
     stop = threading.Event()
@@ -58,7 +65,7 @@ def check_all(
         target = waiting.pop()
         running[target.host] = time.monotonic() + deadline + _GRACE_S
         threading.Thread(
-            target=lambda: done.put(_check(target, rules, deadline, stop)),
+            target=lambda: done.put(_check(target, rules, deadline, stop, collector)),
             name=f"check {target.host}",
             daemon=True,
         ).start()
@@ -82,7 +89,11 @@ def check_all(
 
 
 def _check(
-    target: Target, rules: Sequence[Rule], deadline: float, stop: threading.Event
+    target: Target,
+    rules: Sequence[Rule],
+    deadline: float,
+    stop: threading.Event,
+    collector: Collector,
 ) -> HostReport:
     begun = time.monotonic()
     try:
@@ -91,7 +102,7 @@ def _check(
             left = deadline - (time.monotonic() - begun)
             if left <= 0:
                 raise UnreachableError(f"no answer within {deadline:g} s", thing=target.host)
-            reading = read(session, deadline=left, cancelled=stop.is_set)
+            reading = read(session, deadline=left, cancelled=stop.is_set, collector=collector)
         finally:
             session.close()
     except ScriptCancelledError:

@@ -14,6 +14,7 @@ from labctl.facts.gpu import kernel_log, people
 from labctl.facts.gpu.card import Card, GpuFacts, make_card
 from labctl.facts.gpu.people import Holder, OpenDevice
 from labctl.facts.gpu.quantity import pci_address
+from labctl.facts.sent.bundle import CARDS_S, Collector, start
 from labctl.facts.shell import PROLOGUE
 from labctl.facts.value import Known, Reason, Unknown, absent
 
@@ -73,21 +74,30 @@ class Snippet:
     text: str
 
 
-def snippets(*, sudo: bool = False, tool_s: int = TOOL_S) -> list[Snippet]:
+def snippets(
+    *, sudo: bool = False, tool_s: int = TOOL_S, collector: Collector = Collector.AUTO
+) -> list[Snippet]:
     """Return the parts of the script in their order.
 
     Args:
         sudo: Let ``sudo -n`` look up other people's processes, where it asks for no password.
         tool_s: Seconds that the vendor's tool may take.
+        collector: Whether NVML is asked in the machine's own Python, before the vendor's tool.
     """
     # The file, and not the script's output, is what a tool keeps open that cannot be ended.
     tools = (
         PROLOGUE
-        + "tools=$(mktemp || mktemp -p /dev/shm) || exit 71\n(\n"
+        + "tools=$(mktemp || mktemp -p /dev/shm) || exit 71\n{\necho TOOL NVML\n"
+        + start(f"- {CARDS_S}", parts="cards", collector=collector)
+        + 'echo; echo "STATUS $rich"\n} >"$tools"\n'
+        + "case $rich in 0|124) ;; *)\n("
         + _TOOLS.replace("@SECONDS@", str(tool_s))
-        + ') >"$tools"\ncat "$tools"\n'
+        + ') >"$tools";;\nesac\ncat "$tools"\n'
     )
-    tools += "pids=$(sed -n 's/.*<pid>\\([0-9]*\\)<.*/\\1/p' \"$tools\" | sort -u | tr '\\n' ' ')\n"
+    tools += (
+        """pids=$(grep -oE '<pid>[0-9]+|"pid": [0-9]+' "$tools" | tr -dc '0-9\\n' | sort -u |\n"""
+        "tr '\\n' ' ')\n"
+    )
     tools += 'rm -f "$tools"\n'
     tools += 'echo; echo "PEOPLE"\n'
     look = people.snippet()
@@ -146,6 +156,10 @@ def _tool(text: str) -> GpuFacts:
     status = int(status_text) if status_text.strip().isdigit() else NO_TOOL
     if tool == "nvidia-smi":
         return smi_nvlink.with_links(nvidia(output, status), links)
+    if tool == "NVML":
+        from labctl.facts.gpu import nvml_facts  # noqa: PLC0415 - as above
+
+        return nvml_facts.parse(output, whole=status != 124)
     if tool == "cnmon" and cnmon.recognises(output):
         return cnmon.parse(output)[0]
     if tool in ("amd-smi", "rocm-smi") and rocm.recognises(output):

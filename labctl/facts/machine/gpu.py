@@ -35,7 +35,7 @@ class Gpu:
     """The cards of a machine.
 
     Attributes:
-        tool: The vendor's tool that was asked, such as ``nvidia-smi``.
+        tool: The vendor's tool that was asked, such as ``nvidia-smi``, or ``NVML``.
         status: Its exit status; NVIDIA's is one of NVML's return codes (nvml.h).
         said: The first line of what it said.
         driver: Version of the driver, as the tool says it.
@@ -62,7 +62,8 @@ def parse(text: str) -> Gpu:
         why = trouble or said.trouble(name) or absent()
         known: Fact[str] = trouble or Known(name)
         return Gpu(known, why, why, why, why, why)
-    body = f"TOOL {name}\n{said.text}\nSTATUS {said.status}\nPEOPLE\n"
+    links = found["links"].text
+    body = f"TOOL {name}\n{said.text}\nSTATUS {said.status}\nLINKS\n{links}\nPEOPLE\n"
     bus = "\n".join(line if line.count(" ") > 1 else f"{line} " for line in found["bus"].lines)
     facts = collect.parse({"gpu tools": body, "gpu bus": bus}).facts
     whole = from_facts(facts)
@@ -118,7 +119,9 @@ bound=$(readlink "$dev/driver"); printf '%s %s %s\n' "${dev##*/}" "$vendor" "${b
 done
 printf '[bus=0]\n'
 case $tool in
-nvidia-smi) part said 20 nvidia-smi -q -x 2>&1;;
+nvidia-smi) part said 20 nvidia-smi -q -x 2>&1
+[ $rc -eq 0 ] && { printf '[links]\n'; for what in -s -e; do
+within 10 nvidia-smi nvlink $what 2>&1 || break; done; printf '\n[links=0]\n'; };;
 cnmon) part said 20 cnmon 2>&1;;
 amd-smi) printf '[said]\n'; for what in static metric process; do
 within 20 amd-smi $what --json 2>&1; rc=$?; echo; [ $rc -eq 0 ] || break; done

@@ -9,13 +9,14 @@ text.
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, get_type_hints
 
-from labctl.facts.value import Fact, Known, Reason, Unknown, absent
+from labctl.facts.value import Fact, Known, Reason, Unknown, absent, from_json
 
 T = TypeVar("T")
 
@@ -35,6 +36,18 @@ class Probe(Generic[T]):
     snippet: str
     parse: Callable[[str], T]
     order: int = 50
+
+    def read(self, text: str) -> T:
+        """Return the facts in ``text``: what the snippet printed, or JSON of `labctl.facts.sent`.
+
+        Raises:
+            ValueError: JSON that is none of this probe.
+        """
+        section = Sections(text)["facts"]
+        if section.status is None:
+            return self.parse(text)
+        facts: T = from_json(get_type_hints(self.parse)["return"], json.loads(section.text))
+        return facts
 
 
 @dataclass(frozen=True)

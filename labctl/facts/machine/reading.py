@@ -6,6 +6,7 @@ in mid answer. The raw output is kept beside the facts, so that it can be record
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,13 @@ from typing import TypeVar
 from labctl.errors import UnreachableError
 from labctl.facts.machine.clock import control_line
 from labctl.facts.machine.probe import Probe, all_probes
+from labctl.facts.sent import machine
+from labctl.facts.sent.bundle import CARDS_S, Collector, start
+from labctl.facts.sent.main import NOTHING
 from labctl.facts.shell import PROLOGUE
 from labctl.facts.value import Fact, Known, Reason, Unknown
-from labctl.transport.script import Record, RecordReader, Script, assemble, record
+from labctl.transport.local import LocalSession
+from labctl.transport.script import Record, RecordReader, Script, assemble, quote, record
 from labctl.transport.session import ScriptCancelledError, Session
 
 T = TypeVar("T")
@@ -55,13 +60,46 @@ class Machine:
         return Known(part.value)
 
 
-def whole_script() -> Script:
-    """Return the script that asks a machine everything."""
-    return assemble(PROLOGUE + "".join(record(p.name, p.snippet) for p in all_probes()))
+# Exit statuses of what is sent along (`labctl.facts.sent.main`) with which the shell need not ask
+# for a probe any more.
+_SENT = {
+    **dict.fromkeys((*machine.PROBES, "disks"), (NOTHING + 1, NOTHING + 3)),
+    "gpu": (NOTHING + 2, NOTHING + 3),
+}
+
+
+def whole_script(
+    collector: Collector = Collector.AUTO,
+    *,
+    python: str = "",
+    probes: Sequence[Probe[object]] | None = None,
+) -> Script:
+    """Return the script that asks a machine everything.
+
+    Args:
+        collector: Who collects what both Python and the shell can say.
+        python: Path of a Python there that has psutil, where one is known.
+        probes: What to ask instead, in this order.
+    """
+    body = PROLOGUE
+    first, *rest = (
+        all_probes() if probes is None else probes
+    )  # the clock: nothing may come between question and answer
+    body += record(first.name, first.snippet)
+    body += start(f'"$N" {CARDS_S}', collector=collector, python=python)
+    for probe in rest:
+        snippet = record(probe.name, probe.snippet)
+        done = "|".join(map(str, _SENT.get(probe.name, ())))
+        body += f"case $rich in {done}) ;; *)\n{snippet};; esac\n" if done else snippet
+    return assemble(body)
 
 
 def read(
-    session: Session, *, deadline: float, cancelled: Callable[[], bool] = lambda: False
+    session: Session,
+    *,
+    deadline: float,
+    cancelled: Callable[[], bool] = lambda: False,
+    collector: Collector = Collector.AUTO,
 ) -> Reading:
     """Ask the machine behind ``session`` everything.
 
@@ -69,12 +107,15 @@ def read(
         session: An open way to it.
         deadline: Seconds for all.
         cancelled: Asked now and then; ends the reading.
+        collector: Who collects what both Python and the shell can say.
 
     Raises:
         UnreachableError: Nothing came, not even one probe's output.
         ScriptCancelledError: ``cancelled`` said so.
     """
-    script = whole_script()
+    # This machine's own Python has psutil, as labctl needs it.
+    here = isinstance(session, LocalSession)
+    script = whole_script(collector, python=quote(sys.executable) if here else "")
     outputs: dict[str, str] = {}
     sent = time.time()
     begun = time.monotonic()
@@ -124,7 +165,7 @@ def understand(reading: Reading, probes: Sequence[Probe[object]] | None = None) 
             parts[probe.name] = missing
             continue
         try:
-            parts[probe.name] = Known(probe.parse(text))
+            parts[probe.name] = Known(probe.read(text))
         except Exception as error:
             # A parser that an odd machine defeats must not hide everything else about it.
             what = f"{type(error).__name__}: {error}"
