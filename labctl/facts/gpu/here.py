@@ -30,6 +30,7 @@ def people_lines(pids: Iterable[int]) -> str:
     lines += [f"O {pid} {device}" for pid, device in opened]
     for pid in sorted({*pids, *(pid for pid, _ in opened)}):
         lines += _process(pid)
+    lines += _told_by_engines({*pids, *(pid for pid, _ in opened)})
     lines += [f"N {entry.pw_uid} {entry.pw_name}" for entry in pwd.getpwall()]
     return "\n".join(lines) + "\n"
 
@@ -65,6 +66,40 @@ def _process(pid: int) -> Iterator[str]:
     if not stat.startswith("D"):  # reading it would wait as the process does
         command = _read(folder / "cmdline").replace("\0", " ").replace("\n", " ")
         yield f"P {pid} cmd {command[:_COMMAND]}"
+
+
+# As in the script of `people`: kind, what stands in a cgroup, who is asked about all ids at once.
+_ENGINES = (
+    ("docker", re.compile(r"docker[-/]([0-9a-f]{64})"), ("docker", "inspect", "--format")),
+    ("podman", re.compile(r"libpod-([0-9a-f]{64})"), ("podman", "inspect", "--format")),
+)
+_JOB = re.compile(r"slurm[^/]*/(?:uid_[0-9]+/)?job_([0-9]+)")
+_MOST = 50
+
+
+def _told_by_engines(pids: Iterable[int]) -> Iterator[str]:
+    text = "".join(_read(_PROC / str(pid) / "cgroup") for pid in sorted(pids))
+    if "docker" not in text and "libpod" not in text and "slurm" not in text:
+        return
+    from labctl.facts.gpu.containers import ASK_S, FORMAT  # noqa: PLC0415 - seldom needed
+
+    for kind, pattern, command in _ENGINES:
+        found = sorted(set(pattern.findall(text)))[:_MOST]
+        if found:
+            yield from _asked(kind, [*command, FORMAT, *found], ASK_S)
+    for job in sorted(set(_JOB.findall(text)))[:_MOST]:
+        yield from _asked("slurm", ["scontrol", "-o", "show", "job", job], ASK_S)
+
+
+def _asked(kind: str, command: list[str], seconds: float) -> Iterator[str]:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, timeout=seconds, check=False, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    for line in done.stdout.decode(errors="replace").splitlines():
+        yield f"C {kind} {line}"
 
 
 def _read(path: Path) -> str:

@@ -11,11 +11,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from labctl.facts.gpu import containers
+from labctl.facts.gpu.containers import ASK_S, FORMAT, Container, read_containers, read_jobs
+from labctl.facts.shell import PROLOGUE
 from labctl.facts.value import Fact, Known, Reason, Unknown, absent
 
 _NOT_REPORTED = absent("not reported")
 _IN_NONE = absent("in none")
 
+# login.defs(5), UID_MIN.
+_FIRST_PERSON = 1000
 # (uid_t) -1: no login set it.
 _NO_LOGIN = 0xFFFFFFFF
 
@@ -38,7 +43,8 @@ class Holder:
         user: Name of the user that it runs as.
         login: Name of the user who logged in and started it, through whatever sudo and su.
         container: ``docker 0123456789ab`` or ``slurm job 42`` it runs in.
-        container_owner: Who the container says it is for (the label or the job's user).
+        container_name: What people call the container, where its engine tells.
+        container_owner: Whose it is (`labctl.facts.gpu.containers`), or the job's user.
         started: Seconds since it was started.
         command: Its command line.
         state: Letter of its state (proc(5)): ``D`` waits for a device, ``Z`` has ended.
@@ -48,6 +54,7 @@ class Holder:
     user: Fact[str] = _NOT_REPORTED
     login: Fact[str] = _NOT_REPORTED
     container: Fact[str] = _IN_NONE
+    container_name: Fact[str] = _IN_NONE
     container_owner: Fact[str] = _IN_NONE
     started: Fact[float] = _NOT_REPORTED
     command: Fact[str] = _NOT_REPORTED
@@ -78,11 +85,13 @@ def snippet(pids: str = '"$pids"') -> str:
     Args:
         pids: Shell word with the process ids, separated by blanks.
     """
-    return _SNIPPET.replace("@PIDS@", pids)
+    text = _SNIPPET.replace("@PIDS@", pids).replace("@FORMAT@", FORMAT)
+    return PROLOGUE + text.replace("@ASK@", str(ASK_S))
 
 
-# One line for each thing: "P pid field value". Nothing here waits: /proc answers at once, also for
-# a process that hangs in the driver (its cmdline is not read: that would take its memory lock).
+# One line for each thing: "P pid field value". /proc answers at once, also for a process that hangs
+# in the driver (its cmdline is not read: that would take its memory lock). Only engines are waited
+# for, and only where a process is in one of their containers.
 _SNIPPET = r"""
 hz=$(getconf CLK_TCK 2>/dev/null || echo 100)
 read up rest < /proc/uptime
@@ -92,8 +101,9 @@ open=
 open=$(find /proc/[0-9]*/fd -lname '/dev/nvidia[0-9]*' -printf '%p %l\n' 2>/dev/null |
   sed 's,^/proc/\([0-9]*\)/fd/[0-9]* ,\1 ,' | sort -u)
 echo "$open" | sed -n 's/^\([0-9]\)/O \1/p'
-for pid in $({ echo "$open" | sed 's/ .*//'; echo @PIDS@ | tr ' ' '\n'; } |
+all=$({ echo "$open" | sed 's/ .*//'; echo @PIDS@ | tr ' ' '\n'; } |
   grep '^[0-9][0-9]*$' | sort -un)
+for pid in $all
 do
   d=/proc/$pid
   [ -d "$d" ] || { echo "P $pid gone"; continue; }
@@ -108,6 +118,17 @@ do
     *) echo "P $pid cmd $(tr '\000\n' '  ' < $d/cmdline 2>/dev/null | cut -c1-200)" ;;
   esac
 done
+cgroups=$(for pid in $all; do cat /proc/$pid/cgroup; done 2>/dev/null)
+ask() {
+  kind=$1 pattern=$2; shift 2
+  found=$(echo "$cgroups" | grep -oE "$pattern" | grep -oE '[0-9a-f]{64}|[0-9]+$' | sort -u |
+    head -n 50)
+  [ -z "$found" ] || within @ASK@ "$@" $found </dev/null 2>/dev/null | sed "s/^/C $kind /"
+}
+ask docker 'docker[-/][0-9a-f]{64}' docker inspect --format '@FORMAT@'
+ask podman 'libpod-[0-9a-f]{64}' podman inspect --format '@FORMAT@'
+ask slurm 'slurm[^/]*/(uid_[0-9]+/)?job_[0-9]+' sh -c \
+  'for job; do scontrol -o show job "$job"; done' sh
 { getent passwd || cat /etc/passwd; } 2>/dev/null |
   sed -n 's/^\([^:]*\):[^:]*:\([0-9]*\):.*/N \2 \1/p'
 """
@@ -118,6 +139,7 @@ def parse(output: str) -> tuple[dict[int, Holder], tuple[OpenDevice, ...]]:
     names: dict[int, str] = {}
     said: dict[int, dict[str, list[str]]] = {}
     devices: list[OpenDevice] = []
+    told: dict[str, list[str]] = {}
     uptime, ticks = 0.0, 100.0
     for line in output.splitlines():
         words = line.split(" ", 3)
@@ -125,12 +147,19 @@ def parse(output: str) -> tuple[dict[int, Holder], tuple[OpenDevice, ...]]:
             names.setdefault(int(words[1]), words[2])
         elif words[0] == "O" and len(words) >= 3 and words[1].isdigit():
             devices.append(OpenDevice(int(words[1]), " ".join(words[2:])))
+        elif words[0] == "C" and len(words) >= 3:
+            told.setdefault(words[1], []).append(line.split(" ", 2)[2])
         elif words[0] == "U" and len(words) == 3:
             uptime, ticks = _number(words[1], 0.0), _number(words[2], 100.0)
         elif words[0] == "P" and len(words) >= 3 and words[1].isdigit():
             entry = said.setdefault(int(words[1]), {})
             entry.setdefault(words[2], []).append(words[3] if len(words) > 3 else "")
-    holders = {pid: _holder(pid, fields, names, uptime, ticks) for pid, fields in said.items()}
+    engines = _Engines(
+        read_containers([*told.get("docker", ()), *told.get("podman", ())]),
+        read_jobs(told.get("slurm", ())),
+        names,
+    )
+    holders = {pid: _holder(pid, fields, engines, uptime, ticks) for pid, fields in said.items()}
     return holders, tuple(devices)
 
 
@@ -141,8 +170,22 @@ def _number(text: str, otherwise: float) -> float:
         return otherwise
 
 
+@dataclass(frozen=True)
+class _Engines:
+    """What engines of containers and jobs told, and the names of uids."""
+
+    containers: Mapping[str, Container]
+    jobs: Mapping[str, str]
+    names: Mapping[int, str]
+
+    @property
+    def people(self) -> list[str]:
+        """Login names of people; those of the system name no owner."""
+        return [name for uid, name in self.names.items() if uid >= _FIRST_PERSON]
+
+
 def _holder(
-    pid: int, said: Mapping[str, list[str]], names: Mapping[int, str], uptime: float, ticks: float
+    pid: int, said: Mapping[str, list[str]], engines: _Engines, uptime: float, ticks: float
 ) -> Holder:
     if "gone" in said:
         gone = Unknown(Reason.LOST, "the process has ended, or is not of this machine")
@@ -152,13 +195,15 @@ def _holder(
     # Fields 3 (state) and 22 (start time in ticks since boot) of proc_pid_stat(5).
     if len(stat) > 19 and stat[19].isdigit() and uptime:
         started = Known(max(0.0, uptime - int(stat[19]) / ticks))
-    container, owner = _container("\n".join(said.get("cgroup", [])), names)
+    names = engines.names
+    container, name, owner = _container("\n".join(said.get("cgroup", [])), engines)
     command = said.get("cmd", [""])[0].strip()
     return Holder(
         pid,
         user=_user(said.get("uid", [""])[0], names),
         login=_user(said.get("login", [""])[0], names),
         container=container,
+        container_name=name,
         container_owner=owner,
         started=started,
         command=Known(command) if command else absent("it has none"),
@@ -173,13 +218,25 @@ def _user(text: str, names: Mapping[int, str]) -> Fact[str]:
     return Known(names.get(int(text), f"uid {text}"))
 
 
-def _container(cgroup: str, names: Mapping[int, str]) -> tuple[Fact[str], Fact[str]]:
+def _container(cgroup: str, engines: _Engines) -> tuple[Fact[str], Fact[str], Fact[str]]:
+    """Return what a process runs in: its kind and id, its name, its owner."""
+    names = engines.names
     job = _SLURM.search(cgroup)
     if job:
-        owner = _user(job.group(1), names) if job.group(1) else absent("the job does not say")
-        return Known(f"slurm job {job.group(2)}"), owner
+        uid, number = job.groups()
+        owner = _user(uid, names) if uid else absent("Slurm does not tell")
+        if not isinstance(owner, Known) and number in engines.jobs:
+            owner = Known(engines.jobs[number])
+        return Known(f"slurm job {number}"), absent("a job"), owner
     for kind, pattern in _CONTAINERS:
         match = pattern.search(cgroup)
         if match:
-            return Known(f"{kind} {match.group(1)[:12]}"), absent("not asked")
-    return absent("in none"), absent("in none")
+            ident = match.group(1)[:12]
+            told = engines.containers.get(ident)
+            name: Fact[str] = Known(told.name) if told else absent("its engine does not tell us")
+            owner = containers.owner(told, engines.people)
+            uid = containers.rootless_uid(cgroup)
+            if uid and not isinstance(owner, Known):  # an engine of the user's own
+                owner = _user(uid, names)
+            return Known(f"{kind} {ident}"), name, owner
+    return _IN_NONE, _IN_NONE, _IN_NONE
