@@ -287,7 +287,7 @@ def test_csv_of_cards_and_processes_together() -> None:
 
 
 def test_cnmon_goes_by_its_header_rows() -> None:
-    """The columns of 4.20 as its manual shows them: another order, other words."""
+    """Other columns in another order. Written from memory of public pages: no recording proves it."""
     text = """\
 +------------------------------------------------------------------------------+
 | CNMON v4.20.18                                                               |
