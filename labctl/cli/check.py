@@ -26,6 +26,7 @@ Examples:
   labctl check @gpu --nagios          as a plug-in of Nagios, with its exit codes
   labctl check @gpu --watch 60        again each minute; what changes is told
   labctl check @gpu --html >page.html for a person who has no terminal
+  labctl check @gpu --needs ml.yaml   also against what an environment needs
   labctl check gpu1 --record DIR      keep the raw output, names and ids masked
   labctl check --replay DIR           the same rules on a recording
   labctl check --replay FILE          or on what nvidia-smi -q -x or dmesg printed
@@ -77,6 +78,12 @@ FORMATS = ("prometheus", "nagios", "junit", "html")
     metavar="PATH",
     help="Check a recording, or a file with a tool's output, instead of hosts.",
 )
+@click.option(
+    "--needs",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Check against what an environment needs, too (docs/check.md).",
+)
 @collector_option
 @json_option
 @click.pass_obj
@@ -94,6 +101,7 @@ def check(
     record: Path | None,
     replay: Path | None,
     collector: str,
+    needs: Path | None,
     as_json: bool,
     **formats: bool,
 ) -> int:
@@ -108,6 +116,10 @@ def check(
     from labctl.health.rules_file import all_rules
 
     rules = all_rules()
+    if needs:
+        from labctl.health.needs import needs as needed
+
+        rules = [*rules, *needed(needs)]
     begun = time.monotonic()
     live = partial(
         _live, app, hosts, rules, timeout=timeout, jobs=jobs, accept_new=accept_new,

@@ -10,6 +10,7 @@ JSON form: ``{"value": ...}`` or ``{"unknown": REASON, "words": "..."}``.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -125,8 +126,8 @@ def from_json(kind: Any, data: object) -> Any:  # noqa: ANN401 - a type, and a v
             raise ValueError("no list")
         return tuple(from_json(arguments[0], value) for value in data)
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
-        return float(data)
-    if type(data) is not kind:
+        data = float(data)
+    if type(data) is not kind or (isinstance(data, float) and not math.isfinite(data)):
         raise ValueError(f"no {getattr(kind, '__name__', kind)}")
     return data
 

@@ -62,6 +62,8 @@ class Driver:
         secure_boot: Whether the firmware lets only signed modules in.
         key_rejected: The kernel refused the module for its signature.
         device_files: Device files of the driver.
+        refused: Of those, what even opening is refused, with the kernel's word for why: a cgroup or
+            container says "Operation not permitted", the file's mode "Permission denied".
         upgrades: Packages of the driver that apt would replace now.
         unattended: Whether packages are upgraded with nobody there.
         holders: Who would be interrupted by unloading the driver.
@@ -80,6 +82,7 @@ class Driver:
     secure_boot: Fact[bool]
     key_rejected: Fact[bool]
     device_files: Fact[Sequence[str]]
+    refused: Fact[Sequence[str]]
     upgrades: Fact[Sequence[str]]
     unattended: Fact[bool]
     holders: Fact[Sequence[Holder]]
@@ -125,6 +128,7 @@ def _parse(found: Sections) -> Driver:
         secure_boot=_secure_boot(found["secure boot"]),
         key_rejected=found["rejected"].trouble("dmesg") or Known(bool(found["rejected"].lines)),
         device_files=found["devices"].trouble("/dev") or Known(tuple(found["devices"].lines)),
+        refused=_refused(found["refused"]),
         upgrades=_upgrades(found["upgrades"]),
         unattended=_unattended(found["unattended"]),
         holders=_holders(found["holders"]),
@@ -177,6 +181,14 @@ def _secure_boot(section: Section) -> Fact[bool]:
         return Known(False)  # no EFI, no Secure Boot
     trouble = section.trouble("EFI variable SecureBoot")
     return trouble or Known(section.text.split()[-1:] == ["1"])
+
+
+def _refused(section: Section) -> Fact[Sequence[str]]:
+    if section.status is None or section.status == 124:
+        return section.trouble("dd") or absent()
+    # dd(1) of coreutils: "failed to open 'FILE': REASON"; of busybox: "can't open ...".
+    matches = (re.search(r"open '([^']+)': (.+)", line) for line in section.lines)
+    return Known(tuple(f"{match[1]}: {match[2]}" for match in matches if match))
 
 
 def _upgrades(section: Section) -> Fact[Sequence[str]]:
@@ -254,7 +266,10 @@ printf '%s\n' "$log" |
 grep -iE 'nvidia.*(Key was rejected|module verification failed.*required)|Lockdown.*nvidia'
 printf '[rejected=%s]\n' $rc
 printf '[devices]\n'; for file in /dev/nvidia*; do [ -e "$file" ] && echo "$file"; done
-printf '[devices=0]\n[upgrades]\n'; rc=0
+printf '[devices=0]\n[refused]\n'; rc=0
+# Only the control device: opening a card would wake it up.
+[ -e /dev/nvidiactl ] && within 3 dd if=/dev/nvidiactl of=/dev/null count=0 2>&1
+printf '[refused=%s]\n[upgrades]\n' $rc; rc=0
 [ -n "$installed" ] && { within 20 apt-get -s -q -o Debug::NoLocking=1 -o Dir::Cache::pkgcache= \
 -o Dir::Cache::srcpkgcache= upgrade; rc=$?; }
 printf '[upgrades=%s]\n' $rc

@@ -1,6 +1,8 @@
 """Temperatures that the kernel measures.
 
-Source: Documentation/hwmon/sysfs-interface.rst of Linux (millidegrees Celsius).
+Small boards have no chips of hwmon but zones; a machine that has both counts once.
+Sources: Documentation/hwmon/sysfs-interface.rst and driver-api/thermal/sysfs-api.rst of Linux
+(millidegrees Celsius).
 """
 
 from __future__ import annotations
@@ -67,7 +69,15 @@ for file in /sys/class/hwmon/hwmon*/temp*_input; do
 base=${file%_input}; chip=; label=; now=; limit=
 read -r chip <"${file%/*}/name"; read -r label <"${base}_label"
 read -r now <"$file"; read -r limit <"${base}_crit"
-printf '%s|%s|%s|%s\\n' "$chip" "$label" "$now" "$limit"
+printf '%s|%s|%s|%s\\n' "$chip" "$label" "$now" "$limit"; any=yes
+done
+[ "$any" ] || for zone in /sys/class/thermal/thermal_zone*; do
+[ -e "$zone/temp" ] || continue
+chip=; now=; limit=; read -r chip <"$zone/type"; read -r now <"$zone/temp"
+for trip in "$zone"/trip_point_*_type; do
+read -r kind <"$trip" && [ "$kind" = critical ] && read -r limit <"${trip%_type}_temp"
+done
+printf '%s||%s|%s\\n' "$chip" "$now" "$limit"
 done
 printf '[hwmon=0]\\n'""",
     parse,

@@ -1,5 +1,6 @@
 """Probes on this machine, on recorded output, and on garbage."""
 
+import json
 import os
 import subprocess
 import time
@@ -11,15 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labctl.facts.machine import disks, driver, gpu, kernel_log, memory, smart, units
+from labctl.facts.machine import cpu, disks, driver, gpu, kernel_log, memory, sensors, smart, units
 from labctl.facts.machine.clock import Clock, control_line
 from labctl.facts.machine.clock import parse as parse_clock
 from labctl.facts.machine.disks import Disks
 from labctl.facts.machine.memory import Memory
 from labctl.facts.machine.probe import Probe, Section, Sections, all_probes
+from labctl.facts.machine.reading import Reading, understand
 from labctl.facts.machine.system import System
 from labctl.facts.shell import PROLOGUE
 from labctl.facts.value import Known, Reason, Unknown, to_json
+from labctl.health.judge import judge
+from labctl.health.rules_file import shipped_rules
 from labctl.procs import find_by_word
 
 Shell = Callable[[str], "subprocess.CompletedProcess[bytes]"]
@@ -355,3 +359,82 @@ def test_a_probe_is_found_by_being_there() -> None:
     assert all(isinstance(probe, Probe) for probe in all_probes())
     assert [probe.order for probe in all_probes()] == sorted(p.order for p in all_probes())
     assert {"clock", "disks", "driver", "memory"} <= set(PROBES)
+
+
+def test_processors_of_which_some_are_off() -> None:
+    text = (
+        "[model]\nmodel name\t: Test  CPU\n[model=0]\n[present]\n0-3,8-11\n[present=0]\n"
+        "[online]\n0-2\n[online=0]\n[throttled]\n3\n4711\n[throttled=0]\n"
+        "[governor]\npowersave\nperformance\npowersave\n[governor=0]\n"
+    )
+    found = cpu.parse(text)
+    assert (found.model, found.present, found.online) == (Known("Test CPU"), Known(8), Known(3))
+    assert (found.throttled, found.governor) == (Known(4711), Known("performance, powersave"))
+    bare = cpu.parse("[present]\nnone\n[present=0]\n[throttled]\n[throttled=0]\n")
+    assert isinstance(bare.present, Unknown)
+    assert bare.present.reason is Reason.UNREADABLE
+    assert isinstance(bare.throttled, Unknown)
+    assert bare.throttled.reason is Reason.ABSENT
+
+
+@pytest.mark.parametrize("chips", [False, True])
+def test_zones_count_where_there_are_no_chips(sh: Shell, tmp_path: Path, chips: bool) -> None:
+    files = {"thermal/thermal_zone0/type": "cpu-thermal", "thermal/thermal_zone0/temp": "48312",
+             "thermal/thermal_zone0/trip_point_0_type": "passive",
+             "thermal/thermal_zone0/trip_point_0_temp": "80000",
+             "thermal/thermal_zone0/trip_point_1_type": "critical",
+             "thermal/thermal_zone0/trip_point_1_temp": "110000"}  # fmt: skip
+    if chips:
+        files |= {"hwmon/hwmon0/name": "coretemp", "hwmon/hwmon0/temp1_label": "Package",
+                  "hwmon/hwmon0/temp1_input": "51000"}  # fmt: skip
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    snippet = sensors.PROBE.snippet.replace("/sys/class", str(tmp_path))
+    found = sensors.parse(sh(f"( {snippet} ) 2>/dev/null").stdout.decode()).temperatures
+    assert isinstance(found, Known)
+    (one,) = found.value
+    if chips:
+        assert (one.name, one.celsius) == ("coretemp Package", Known(51.0))
+    else:
+        assert (one.name, one.celsius, one.critical) == ("cpu-thermal", Known(48.312), Known(110.0))
+
+
+# -- JSON of what is sent along -------------------------------------------------------------------
+
+MEMORY = {
+    "total": {"value": 100}, "available": {"value": 50}, "available_share": {"value": 1},
+    "swap_total": {"value": True}, "swap_used_share": {"unknown": "absent", "words": "none"},
+    "oom_kills": {"unknown": "nonsense"},
+}  # fmt: skip
+
+
+def test_facts_as_json_are_checked_one_by_one() -> None:
+    """A number for a share is one; a yes for a number, or a reason that is none, is unreadable."""
+    text = f"[facts]\n{json.dumps({**MEMORY, 'more': 1})}\n[facts=0]\n"
+    found = PROBES["memory"].read(text)
+    assert isinstance(found, Memory)
+    assert (found.total, found.available_share) == (Known(100), Known(1.0))
+    assert found.swap_used_share == Unknown(Reason.ABSENT, "none")
+    for fact in (found.swap_total, found.oom_kills):
+        assert isinstance(fact, Unknown)
+        assert fact.reason is Reason.UNREADABLE
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["value", "unknown", "total", "names", "x"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(data=JSON, name=st.sampled_from(["load", "memory", "network", "sensors", "users"]))
+@settings(max_examples=60, deadline=None)
+def test_no_json_of_a_rogue_machine_defeats_a_reading(data: object, name: str) -> None:
+    text = f"[facts]\n{json.dumps(data)}\n[facts=0]\n"
+    part = understand(Reading(0.0, {name: text}), [PROBES[name]]).parts[name]
+    json.dumps(to_json(part), allow_nan=False)
+    judge({name: part}, shipped_rules())

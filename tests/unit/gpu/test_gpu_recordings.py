@@ -287,7 +287,7 @@ def test_csv_of_cards_and_processes_together() -> None:
 
 
 def test_cnmon_goes_by_its_header_rows() -> None:
-    """Other columns in another order. Written from memory of public pages: no recording proves it."""
+    """Other columns in another order; from memory of public pages, no recording proves them."""
     text = """\
 +------------------------------------------------------------------------------+
 | CNMON v4.20.18                                                               |

@@ -54,6 +54,7 @@ class Box:
     unattended: bool = False
     virtual: str = "none"
     dmesg: str = ""
+    refused: str = ""
 
 
 HEALTHY = Box()
@@ -106,6 +107,8 @@ def lay_out(box: Box, root: Path) -> None:
     if box.unattended:
         program("unattended-upgrade", "true")
     program("systemd-detect-virt", f"echo {box.virtual}; [ {box.virtual} != none ]")
+    if box.refused:  # this machine would let us open the file
+        program("dd", f"echo \"dd: failed to open '/dev/nvidiactl': {box.refused}\" >&2; exit 1")
     program("dmesg", f"printf '%s\\n' '{box.dmesg}'")
     if box.smi is not None:
         put("smi.out", box.smi + "\n")
@@ -179,9 +182,22 @@ def findings(box: Box, root: Path) -> list[Finding]:
         ),
         (replace(HEALTHY, library="", smi=None), ["library-missing"]),
         (replace(HEALTHY, devices=()), ["device-files-missing"]),
+        (
+            replace(HEALTHY, refused="Operation not permitted", smi=None, virtual="lxc"),
+            ["device-files-refused"],
+        ),
+        (
+            replace(HEALTHY, refused="Operation not permitted", smi="hidden", smi_status=255),
+            ["device-files-refused"],
+        ),
         (replace(HEALTHY, smi=LOST, smi_status=15), ["card-lost", "card-not-readable"]),
         (replace(HEALTHY, smi="hang"), ["driver-wedged"]),
         (replace(HEALTHY, smi="Unknown Error", smi_status=255), ["cards-not-readable"]),
+        (
+            replace(HEALTHY, smi="Failed to initialize NVML: Unknown Error", smi_status=231),
+            ["cards-not-readable"],
+        ),  # 999 as an exit status has eight bits
+        (replace(HEALTHY, smi="NVML library missing", smi_status=12), ["cards-not-readable"]),
         (
             replace(HEALTHY, smi="\x1b]0;x\x07 <<< Ungültig", smi_status=0),
             ["cards-answer-not-understood"],

@@ -9,6 +9,7 @@ from labctl.errors import UsageError
 from labctl.facts.value import Known, Reason, Unknown
 from labctl.health.finding import Severity
 from labctl.health.judge import judge
+from labctl.health.needs import needs
 from labctl.health.rules_file import Rule, all_rules, parse_rules, shipped_rules, user_rules
 
 RULES = {rule.id: rule for rule in shipped_rules()}
@@ -165,12 +166,15 @@ def test_the_page_names_every_rule() -> None:
         assert f"`{name}`" in page, name
 
 
-def test_the_examples_of_the_page_are_rules_that_hold() -> None:
+def test_the_examples_of_the_page_are_rules_that_hold(tmp_path: Path) -> None:
     page = (Path(__file__).parents[3] / "docs" / "check.md").read_text()
     first, second = (part.partition("```")[0] for part in page.split("```yaml\n")[1:])
     (rule,) = parse_rules(first, "check.md")
     assert judge(parts(rule.fires), [rule]).findings
     assert not judge(parts(rule.silent), [rule]).findings
-    needs = parse_rules(second, "check.md")
-    assert judge(parts({"tools": {"glibc": "2.31", "encoders": ["libx264"]}}), needs).findings
-    assert not judge(parts({"tools": {"glibc": "2.36", "encoders": ["libx264"]}}), needs).findings
+    (tmp_path / "ml.yaml").write_text(second)
+    needed = needs(tmp_path / "ml.yaml")
+    tools = {"glibc": "2.36", "ffmpeg": "5.1.6", "encoders": ["libx264", "h264_nvenc"],
+             "decoders": ["hevc"]}  # fmt: skip
+    assert judge(parts({"tools": {**tools, "glibc": "2.31"}}), needed).findings
+    assert not judge(parts({"tools": tools}), needed).findings
