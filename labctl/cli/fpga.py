@@ -13,6 +13,7 @@ from labctl.cli.common import json_option
 from labctl.cli.fpga_build import build
 from labctl.cli.fpga_common import (
     PROJECT,
+    SIMULATOR,
     colour_of,
     cpus,
     files_are_told,
@@ -20,6 +21,7 @@ from labctl.cli.fpga_common import (
     open_project,
     repro_command,
 )
+from labctl.cli.fpga_coverage import coverage, print_coverage
 from labctl.cli.fpga_repro import repro, waves
 from labctl.errors import ExitCode, UsageError
 
@@ -48,6 +50,7 @@ def fpga() -> None:
 
 
 fpga.add_command(build)
+fpga.add_command(coverage)
 fpga.add_command(repro)
 fpga.add_command(waves)
 
@@ -113,6 +116,7 @@ Examples:
   labctl fpga test uart --seed 17           the seed of a run that failed
   labctl fpga test --waves always --keep    waves and logs of every run
   labctl fpga test --junit results.xml
+  labctl fpga test --sim verilator --coverage
 
 \b
 A run is core[:parameters]:module.test@seed. Of the failures of each kind, the
@@ -142,14 +146,21 @@ project with mistakes."""
     "--engine", type=click.Choice(["fork", "process"]), default="fork", show_default=True,
     help="One simulator start for many runs, or one for each.",
 )  # fmt: skip
+@SIMULATOR
+@click.option("--coverage", is_flag=True, help="Collect what the runs reach.")
+@click.option(
+    "--coverage-file", type=click.Path(), metavar="FILE", help="Write it to FILE; see 'coverage'."
+)
 @click.option("--keep", is_flag=True, help="Keep the logs of runs that passed.")
 @click.option("--junit", type=click.Path(), metavar="FILE", help="Write JUnit XML to FILE.")
 @json_option
 def test(
     select: tuple[str, ...], folder: str, seeds: int, seed: int | None, jobs: int | None,
-    waves: str, engine: str, keep: bool, junit: str | None, as_json: bool,
+    waves: str, engine: str, simulator: str | None, coverage: bool, coverage_file: str | None,
+    keep: bool, junit: str | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Run tests: all, or those that SELECT names."""
+    from labctl.fpga.coverage import store
     from labctl.fpga.engines import engine_named
     from labctl.fpga.junit import write_junit
     from labctl.fpga.regression import Options, run
@@ -159,19 +170,22 @@ def test(
     from labctl.fpga.toolchain import find_toolchain
     from labctl.report.jsondoc import document
 
-    if junit and not Path(junit).absolute().parent.is_dir():
-        # Now, and not after an hour of simulation.
-        raise UsageError("there is no such folder", thing=junit, action="make it, or name another")
-    project = open_project(folder)
-    tools = find_toolchain()
+    for file in filter(None, (junit, coverage_file)):
+        if not Path(file).absolute().parent.is_dir():
+            # Now, and not after an hour of simulation.
+            raise UsageError(
+                "there is no such folder", thing=file, action="make it, or name another"
+            )
+    project = open_project(folder, simulator)
+    units = choose(project, select)
+    tools = find_toolchain(
+        dict.fromkeys(unit.core.simulators[0] for unit in units),
+        coverage=coverage or coverage_file is not None,
+    )
     base = new_base_seed() if seed is None else seed
-    wanted = [
-        Job(unit, seed_of(base, index))
-        for unit in choose(project, select)
-        for index in range(seeds)
-    ]
+    wanted = [Job(unit, seed_of(base, index)) for unit in units for index in range(seeds)]
     options = Options(jobs or cpus(), waves, keep, engine_named(engine))
-    repro_of = repro_command(folder)
+    repro_of = repro_command(folder, simulator)
     told = _Progress(len(wanted), quiet=as_json)
     with files_are_told(), new_run() as place:
         outcome = run(wanted, tools, place, options, told.tell)
@@ -179,6 +193,9 @@ def test(
         write_junit(place / "junit.xml", outcome, repro_of)
         if junit:
             write_junit(Path(junit), outcome, repro_of)
+        if tools.coverage:
+            for path in (place / "coverage.json", *map(Path, filter(None, [coverage_file]))):
+                store.save(path, outcome.coverage)
     counts = outcome.counts
     if as_json:
         data = {
@@ -190,6 +207,11 @@ def test(
             "folder": str(place),
             "notes": list(outcome.notes),
             "failures": [[one.job.name for one in some] for some in outcome.failures],
+            "coverage": (
+                {"file": str(place / "coverage.json"), **store.shown(outcome.coverage)}
+                if tools.coverage
+                else None
+            ),
             "jobs": [job_data(one, repro_of) for one in outcome.results],
             "problems": [
                 {"file": str(one.path), "message": one.message} for one in project.problems
@@ -197,7 +219,7 @@ def test(
         }
         click.echo(document("fpga-test", 1, data))
     else:
-        _print(outcome, base, repro_of)
+        _print(outcome, base, repro_of, coverage=tools.coverage)
     bad = counts["failed"] + counts["error"] + counts["hung"]
     if bad:
         return int(ExitCode.NOT_FINE)
@@ -226,7 +248,7 @@ class _Progress:
             sys.stderr.write("\r\x1b[K")
 
 
-def _print(outcome: Outcome, base: int, repro_of: Callable[[str], str]) -> None:
+def _print(outcome: Outcome, base: int, repro_of: Callable[[str], str], *, coverage: bool) -> None:
     from labctl.report.sanitize import clean
     from labctl.report.terminal import Terminal
 
@@ -259,6 +281,9 @@ def _print(outcome: Outcome, base: int, repro_of: Callable[[str], str]) -> None:
     rest = len(outcome.failures) - _SHOWN_FAILURES
     if rest > 0:
         terminal.line(f"\n{rest} more kinds of failures; --json and --junit have all of them")
+    if coverage:
+        terminal.line("")
+        print_coverage(terminal, outcome.coverage)
     for note in outcome.notes:
         terminal.line(f"note: {note}")
     said = ", ".join(f"{count} {status}" for status, count in outcome.counts.items() if count)

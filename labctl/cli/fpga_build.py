@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labctl.cli.common import json_option
-from labctl.cli.fpga_common import PROJECT, cpus, files_are_told, open_project
+from labctl.cli.fpga_common import PROJECT, SIMULATOR, cpus, files_are_told, open_project
 from labctl.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -27,8 +27,9 @@ mistakes."""
 )
 @click.argument("select", nargs=-1)
 @PROJECT
+@SIMULATOR
 @json_option
-def build(select: tuple[str, ...], folder: str, as_json: bool) -> int:
+def build(select: tuple[str, ...], folder: str, simulator: str | None, as_json: bool) -> int:
     """Compile the designs of all tests, or of those that SELECT names, and show warnings."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -39,9 +40,9 @@ def build(select: tuple[str, ...], folder: str, as_json: bool) -> int:
     from labctl.report.sanitize import clean
     from labctl.report.terminal import Terminal
 
-    project = open_project(folder)
-    tools = find_toolchain()
+    project = open_project(folder, simulator)
     units = {(one.core.name, one.variant.name): one for one in choose(project, select)}
+    tools = find_toolchain(dict.fromkeys(one.core.simulators[0] for one in units.values()))
     with files_are_told(), ThreadPoolExecutor(cpus()) as pool:
         built = list(pool.map(lambda one: try_build(one.core, one.variant, tools), units.values()))
     rows = [_row(core, variant, done) for (core, variant), done in zip(units, built, strict=True)]

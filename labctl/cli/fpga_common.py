@@ -25,6 +25,12 @@ PROJECT = click.option(
     metavar="FOLDER",
     help="Folder of the project; the current one if not given.",
 )
+SIMULATOR = click.option(
+    "--sim",
+    "simulator",
+    metavar="NAME",
+    help="Simulator: icarus, verilator or ghdl; that of each core if not given.",
+)
 _COLOURS = {"passed": "green", "failed": "red", "error": "red", "hung": "red", "skipped": "yellow"}
 
 
@@ -33,18 +39,30 @@ def cpus() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def open_project(folder: str) -> Project:
+def open_project(folder: str, simulator: str | None = None) -> Project:
     """Return the project in ``folder``; tell on standard error what in it could not be read.
 
+    Args:
+        folder: Where it is.
+        simulator: Runs all of its cores; those in a language that it does not take are left out,
+            and that is told.
+
     Raises:
-        UsageError: There is none.
+        UsageError: There is no such project, or no such simulator.
     """
     from labctl.fpga.discovery import discover
+    from labctl.fpga.simulators.choice import check_name, with_simulator
     from labctl.report.sanitize import clean
 
-    project = discover(Path(folder))
-    for problem in project.problems:
-        for line in clean(problem.message).splitlines():
+    if simulator:
+        check_name(simulator)
+    project = discover(Path(folder), simulator or "icarus")
+    told = [problem.message for problem in project.problems]
+    if simulator:
+        project, left = with_simulator(project, simulator)
+        told += left
+    for message in told:
+        for line in clean(message).splitlines():
             sys.stderr.write(f"labctl: {line}\n")
     return project
 
@@ -68,9 +86,10 @@ def files_are_told() -> Iterator[None]:
         ) from None
 
 
-def repro_command(folder: str) -> Callable[[str], str]:
+def repro_command(folder: str, simulator: str | None = None) -> Callable[[str], str]:
     """Return what makes, of the name of a run, the command that runs it again."""
     where = [] if folder == "." else ["-C", folder]
+    where += ["--sim", simulator] if simulator else []
     return lambda name: shlex.join(["labctl", "fpga", "repro", *where, name])
 
 
@@ -84,6 +103,7 @@ def job_data(result: JobResult, repro: Callable[[str], str]) -> dict[str, Any]:
         "parameters": dict(unit.variant.parameters),
         "test": unit.test.label,
         "seed": result.job.seed,
+        "simulator": unit.core.simulators[0],
         "status": result.status,
         "message": result.message,
         "seconds": round(result.seconds, 4),

@@ -10,6 +10,7 @@ import click
 from labctl.cli.common import json_option
 from labctl.cli.fpga_common import (
     PROJECT,
+    SIMULATOR,
     colour_of,
     files_are_told,
     job_data,
@@ -33,16 +34,19 @@ Exit codes: 0 it passes, 1 it fails (again), 2 there is no such run."""
 )
 @click.argument("name", metavar="RUN")
 @PROJECT
+@SIMULATOR
 @json_option
-def repro(name: str, folder: str, as_json: bool) -> int:
+def repro(name: str, folder: str, simulator: str | None, as_json: bool) -> int:
     """Do RUN again: the same test, parameters and seed, with its log and waves."""
     from labctl.report.jsondoc import document
     from labctl.report.sanitize import clean
     from labctl.report.terminal import Terminal
 
-    result = _again(name, folder)
+    result = _again(name, folder, simulator)
     if as_json:
-        click.echo(document("fpga-repro", 1, {"run": job_data(result, repro_command(folder))}))
+        click.echo(
+            document("fpga-repro", 1, {"run": job_data(result, repro_command(folder, simulator))})
+        )
     else:
         terminal = Terminal()
         if result.folder:
@@ -69,9 +73,10 @@ no viewer is installed."""
 )
 @click.argument("name", metavar="RUN")
 @PROJECT
+@SIMULATOR
 @click.option("--open/--no-open", "open_", default=True, help="Start Surfer or GTKWave on it.")
 @json_option
-def waves(name: str, folder: str, open_: bool, as_json: bool) -> int:
+def waves(name: str, folder: str, simulator: str | None, open_: bool, as_json: bool) -> int:
     """Record the waves of RUN and open them in a viewer."""
     import os
     import subprocess
@@ -83,7 +88,7 @@ def waves(name: str, folder: str, open_: bool, as_json: bool) -> int:
     shown = open_ and not as_json
     # Asked for first: nobody should wait for a run that cannot be shown.
     viewer = viewer_command() if shown else []
-    result = _again(name, folder)
+    result = _again(name, folder, simulator)
     if result.waves is None:
         raise LabctlError(
             f"no waves were recorded: {result.message or result.status}",
@@ -104,14 +109,14 @@ def waves(name: str, folder: str, open_: bool, as_json: bool) -> int:
     return int(ExitCode.OK)
 
 
-def _again(name: str, folder: str) -> JobResult:
+def _again(name: str, folder: str, simulator: str | None) -> JobResult:
     from labctl.fpga.regression import Options, run
     from labctl.fpga.selection import find_job
     from labctl.fpga.store import new_run
     from labctl.fpga.toolchain import find_toolchain
 
-    job = find_job(open_project(folder), name)
-    tools = find_toolchain()
+    job = find_job(open_project(folder, simulator), name)
+    tools = find_toolchain(job.unit.core.simulators[:1])
     with files_are_told(), new_run() as place:
         outcome = run([job], tools, place, Options(1, "always", keep=True))
     return outcome.results[0]

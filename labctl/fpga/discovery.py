@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from labctl.errors import UsageError
 from labctl.fpga.model import Core, Problem, Project
-from labctl.fpga.readers import core_file, makefile
+from labctl.fpga.readers import Found, readers
 from labctl.inventory.diagnostics import shown_path
 
 # Folders that hold no sources of the project, or copies of them.
@@ -18,8 +18,12 @@ _SKIPPED = {"node_modules", "sim_build", "__pycache__", "build", "dist", "site-p
 _MAX_DEPTH = 12
 
 
-def discover(root: Path) -> Project:
+def discover(root: Path, simulator: str = "icarus") -> Project:
     """Return the project in ``root``.
+
+    Args:
+        root: A folder.
+        simulator: Whose flags and sources are asked for, in files that differ by simulator.
 
     Raises:
         UsageError: There is no such folder, or nothing in it can be verified.
@@ -27,52 +31,60 @@ def discover(root: Path) -> Project:
     if not root.is_dir():
         raise UsageError("there is no such folder", thing=shown_path(root))
     root = root.absolute()
+    kinds = readers()
+    claimed: dict[str, list[Path]] = {kind.kind: [] for kind in kinds}
+    for folder, names in _folders(root):
+        for kind in kinds:
+            files = [folder / name for name in kind.claims(folder, names)]
+            claimed[kind.kind] += files
+            if files and kind.alone:
+                break
     cores: list[Core] = []
     problems: list[Problem] = []
-    for path in _files(root):
-        try:
-            core = _read(root, path)
-        except UsageError as error:
-            problems.append(Problem(path, str(error)))
-        else:
-            cores += [core] if core else []
+    for kind in kinds:
+        if claimed[kind.kind]:
+            found = kind.read_all(root, claimed[kind.kind], simulator)
+            _take(found, cores, problems)
+    known = {test.path for core in cores for test in core.tests}
+    # What one kind cannot read and another can is no problem.
+    problems = [one for one in problems if one.path not in known]
     if not cores and not problems:
         raise UsageError(
-            f"no {core_file.FILE_NAME} and no Makefile of cocotb in it",
+            "no core.yaml in it, and no cocotb tests with a Makefile, a runner or a .core file",
             thing=shown_path(root),
             action="name the folder of a project with 'labctl fpga … --project FOLDER'",
         )
+    cores.sort(key=lambda core: core.path.parent.parts)
     return Project(root, tuple(_named_apart(root, cores)), tuple(problems))
 
 
-def _read(root: Path, path: Path) -> Core | None:
-    if path.name == core_file.FILE_NAME:
-        return core_file.read_core(path)
-    folder = path.parent.relative_to(root)
-    return makefile.read_makefile(path, str(folder) if folder.parts else root.name)
+def _take(some: Iterable[Found], cores: list[Core], problems: list[Problem]) -> None:
+    """Take what is found, but no core of which all tests are those of cores of other kinds."""
+    known = {test.path for core in cores for test in core.tests}
+    for found in some:
+        if isinstance(found, Problem):
+            problems.append(found)
+        elif not all(test.path in known for test in found.tests):
+            cores.append(found)
 
 
-def _files(root: Path) -> Iterator[Path]:
+def _folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
     for folder, folders, files in os.walk(root):
         depth = len(Path(folder).relative_to(root).parts)
         folders[:] = sorted(
             one for one in folders
             if depth < _MAX_DEPTH and one not in _SKIPPED and not one.startswith(".")
         )  # fmt: skip
-        if core_file.FILE_NAME in files:
-            yield Path(folder, core_file.FILE_NAME)
-            continue
-        # As make chooses: the first of these names.
-        name = next((one for one in makefile.FILE_NAMES if one in files), None)
-        if name and makefile.concerns_cocotb(Path(folder, name)):
-            yield Path(folder, name)
+        yield Path(folder), sorted(files)
 
 
 def _named_apart(root: Path, cores: list[Core]) -> Iterator[Core]:
     """Yield the cores with names that differ: where two are the same, they are the folders'."""
+    taken: dict[str, int] = {}
     names = [core.name for core in cores]
     for core in cores:
-        if names.count(core.name) > 1:
-            yield replace(core, name=str(core.path.parent.relative_to(root)))
-        else:
-            yield core
+        name = core.name
+        if names.count(name) > 1:
+            name = str(core.path.parent.relative_to(root))
+        taken[name] = taken.get(name, 0) + 1
+        yield replace(core, name=name if taken[name] == 1 else f"{name}.{taken[name]}")

@@ -19,10 +19,16 @@ class Variant:
     Attributes:
         name: ``WIDTH=8,DEPTH=4``, or the name that its file gives it; empty where there is one.
         parameters: Parameters of the top module.
+        defines: Macros, besides those of the core.
+        environment: Variables that the tests expect, besides those of the core.
+        plusargs: Arguments of the simulation, besides those of the core.
     """
 
     name: str = ""
     parameters: Mapping[str, Value] = field(default_factory=dict)
+    defines: Mapping[str, Value | None] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    plusargs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class Core:
         path: The file that describes it.
         description: One line; may be empty.
         top: Module that is simulated.
-        sources: Verilog files, in the order in which they are compiled.
+        sources: Verilog or VHDL files, in the order in which they are compiled.
         include: Folders of `` `include``.
         defines: Macros; None is one without a value.
         flags: Further arguments of the compiler.
@@ -73,7 +79,9 @@ class Core:
         memory_mib: Address space that one job may take, MiB.
         timescale: Unit and precision of time where the sources do not say.
         beside: Folder whose files a run finds in its working directory, or None.
-        kind: The kind of file: ``core``, ``makefile``.
+        data: Files that the design reads as it runs, where the sources do not name them.
+        simulators: Those that it works in; it is run in the first.
+        kind: The kind of file: the name of its module in `labctl.fpga.readers`.
     """
 
     name: str
@@ -93,6 +101,8 @@ class Core:
     memory_mib: int = 2048
     timescale: str = "1ns/1ps"
     beside: Path | None = None
+    data: tuple[Path, ...] = ()
+    simulators: tuple[str, ...] = ("icarus",)
     kind: str = "core"
 
 

@@ -12,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from labctl.fpga import build as building
+from labctl.fpga import data_files
 from labctl.fpga.build import Build, BuildError, try_build
+from labctl.fpga.coverage.collect import collect
+from labctl.fpga.coverage.model import CoverageData
 from labctl.fpga.engines.base import Engine, Task
 from labctl.fpga.engines.process import ProcessEngine
 from labctl.fpga.engines.watch import Cancelled
@@ -54,6 +56,7 @@ class Outcome:
         reused: How many were found.
         seconds: Wall-clock time of all.
         notes: What is worth telling about how it was run.
+        coverage: What the runs reached; empty where nobody asked for it.
     """
 
     results: tuple[JobResult, ...]
@@ -61,6 +64,7 @@ class Outcome:
     reused: int
     seconds: float
     notes: tuple[str, ...] = ()
+    coverage: CoverageData = field(default_factory=CoverageData)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -89,6 +93,7 @@ class _Run:
     cancel: threading.Event = field(default_factory=threading.Event)
     results: dict[int, JobResult] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    coverage: CoverageData = field(default_factory=CoverageData)
 
 
 def run(
@@ -135,7 +140,12 @@ def run(
         )
         if options.waves == "fail":
             outcome = _replay(state, outcome, built)
-    return replace(outcome, seconds=time.monotonic() - began, notes=tuple(dict.fromkeys(notes)))
+    return replace(
+        outcome,
+        seconds=time.monotonic() - began,
+        notes=tuple(dict.fromkeys(notes)),
+        coverage=state.coverage,
+    )
 
 
 @contextlib.contextmanager
@@ -164,8 +174,9 @@ def _work(state: _Run, queue: JobQueue) -> list[str]:
                 break
             last, index, job = taken
             folder = state.folder / f"{index + 1:05d}"
-            task = Task(job, last.build, _prepare(folder, job), state.options.waves == "always")
-            result = _run_one(engine, task)
+            working = _prepare(folder, job, last.build)
+            task = Task(job, last.build, working, state.options.waves == "always")
+            result = _run_one(state, engine, task)
             if result.note:
                 notes.append(result.note)
             if result.fine and not state.options.keep and not task.waves:
@@ -179,7 +190,7 @@ def _work(state: _Run, queue: JobQueue) -> list[str]:
     return notes
 
 
-def _prepare(folder: Path, job: Job) -> Path:
+def _prepare(folder: Path, job: Job, build: Build) -> Path:
     """Make the working directory of a job."""
     folder.mkdir()
     beside = job.unit.core.beside
@@ -188,14 +199,19 @@ def _prepare(folder: Path, job: Job) -> Path:
         for entry in os.scandir(beside):
             if entry.name not in ("results.xml", "sim_build"):
                 (folder / entry.name).symlink_to(entry.path)
+    data_files.link_into(folder, build.path.parent)
     return folder
 
 
-def _run_one(engine: Engine, task: Task) -> JobResult:
+def _run_one(state: _Run, engine: Engine, task: Task) -> JobResult:
     ended = engine.run(task)
     result = read_result(task.job, task.folder, ended)
-    waves = task.folder / building.WAVES_FILE
-    return replace(result, waves=waves if task.waves and waves.is_file() else None)
+    if state.tools.coverage:
+        hits = collect(task, state.tools)
+        with state.lock:
+            state.coverage.add(task.job.name, hits)
+    simulator = state.tools.of(task.job.unit.core)
+    return replace(result, waves=simulator.waves(task.folder) if task.waves else None)
 
 
 def _record(state: _Run, index: int, result: JobResult) -> None:
@@ -213,8 +229,8 @@ def _replay(state: _Run, outcome: Outcome, built: dict[str, Build | BuildError])
         job = failed.job
         there = built[_build_name(job.unit)]
         assert isinstance(there, Build)
-        folder = _prepare(state.folder / f"waves-{number}", job)
-        again = _run_one(engine, Task(job, there, folder, waves=True))
+        folder = _prepare(state.folder / f"waves-{number}", job, there)
+        again = _run_one(state, engine, Task(job, there, folder, waves=True))
         if again.waves:
             waves[job.name] = again.waves
     results = tuple(

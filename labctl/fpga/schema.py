@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from labctl.fpga.simulators import simulator_names
 from labctl.inventory.diagnostics import quote
 from labctl.inventory.fields import FilePath, Name, refuse
 from labctl.inventory.schema import SCHEMA_DIALECT
@@ -36,10 +37,17 @@ def _parameter(value: int | str) -> int | str:
     return value
 
 
+def _simulator(value: str) -> str:
+    if value not in simulator_names():
+        known = ", ".join(simulator_names())
+        raise refuse(f"{quote(value)} is not a simulator that labctl can use; write one of {known}")
+    return value
+
+
 Identifier = Annotated[str, AfterValidator(_identifier)]
 PythonModule = Annotated[str, AfterValidator(_module)]
 Parameter = Annotated[int | str, AfterValidator(_parameter)]
-Simulator = Literal["icarus"]
+Simulator = Annotated[str, AfterValidator(_simulator)]
 
 
 class _Strict(BaseModel):
@@ -72,7 +80,10 @@ class CoreFile(_Strict):
     top: Identifier = Field(description="Module that is simulated.")
     sources: list[FilePath] = Field(
         min_length=1,
-        description="Verilog files below the core's folder or beside it; '*' and '**' work.",
+        description="Verilog or VHDL files below the core's folder; '*' and '**' work.",
+    )
+    data: list[FilePath] = Field(
+        [], description="Files that the design reads as it runs, where no source has their name."
     )
     include: list[FilePath] = Field([], description="Folders that `include looks in.")
     defines: dict[Identifier, Parameter] = Field({}, description="Macros, with their values.")

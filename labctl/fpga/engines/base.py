@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from labctl.fpga.build import WAVES_ARGUMENT, Build
+from labctl.fpga.build import Build
+from labctl.fpga.coverage import functional
 from labctl.fpga.engines.triage import Hang
 from labctl.fpga.selection import Job, Unit
+from labctl.fpga.simulators.base import is_vhdl
 from labctl.fpga.toolchain import Toolchain, environment
 
+# See `labctl.fpga.tb.coverage`; it cannot be imported here, as it needs cocotb.
+FOLDER_VARIABLE = "LABCTL_FPGA_COVERAGE"
 RESULTS_FILE = "results.xml"
 # Entry points of cocotb 2.1 (pygpi.entry.load_entry), with ours before the design is looked at.
 _ENTRIES = (
@@ -73,16 +77,13 @@ class Engine(Protocol):
 
 def command(task: Task, tools: Toolchain) -> list[str]:
     """Return the command of a simulation."""
-    waves = ["-fst", WAVES_ARGUMENT] if task.waves else ["-none"]
-    return [
-        tools.vvp, "-n", "-m", tools.vpi, str(task.build.path), *waves,
-        *task.job.unit.core.plusargs,
-    ]  # fmt: skip
+    unit = task.job.unit
+    return tools.of(unit.core).command(task.build.path, unit.core, unit.variant, waves=task.waves)
 
 
 def common_environment(unit: Unit, tools: Toolchain) -> dict[str, str]:
     """Return what all jobs of one core, one set of parameters and one module share."""
-    core, here = unit.core, environment()
+    core, here, simulator = unit.core, environment(), tools.of(unit.core)
     python = [str(_INSIDE), *(str(one.absolute()) for one in core.python)]
     # Its working directory is another one, so what is relative has to be made whole.
     inherited = filter(None, here.get("PYTHONPATH", "").split(os.pathsep))
@@ -97,14 +98,17 @@ def common_environment(unit: Unit, tools: Toolchain) -> dict[str, str]:
         "COCOTB_ANSI_OUTPUT": "0",
         **parameters,
         **core.environment,
+        **unit.variant.environment,
+        **simulator.environment(core),
+        **({FOLDER_VARIABLE: functional.FOLDER} if tools.coverage else {}),
         "PYTHONPATH": os.pathsep.join(python),
         "PYGPI_PYTHON_BIN": sys.executable,
         "PYGPI_USERS": ",".join(_ENTRIES),
-        "GPI_USERS": tools.gpi_users,
+        "GPI_USERS": simulator.gpi_users,
         "COCOTB_TOPLEVEL": core.top,
         "COCOTB_TEST_MODULES": unit.test.module,
         "COCOTB_RESULTS_FILE": RESULTS_FILE,
-        "TOPLEVEL_LANG": "verilog",
+        "TOPLEVEL_LANG": "vhdl" if is_vhdl(core.sources[-1]) else "verilog",
         "LABCTL_MEMORY_MIB": str(core.memory_mib),
     }
 

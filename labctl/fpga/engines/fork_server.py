@@ -48,6 +48,10 @@ class ForkEngine:
 
     def run(self, task: Task) -> Ended:
         """Run ``task``; see `labctl.fpga.engines.base.Engine`."""
+        if not self._tools.of(task.job.unit.core).forks:
+            title = self._tools.of(task.job.unit.core).title
+            note = f"{title} cannot copy itself: each run has a simulator of its own"
+            return replace(self._alone.run(task), note=note)
         key = (task.job.unit.core.name, task.build.key, task.job.unit.test.module, str(task.waves))
         why = self._refused.get(key)
         if why is None:

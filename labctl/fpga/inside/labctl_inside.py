@@ -23,7 +23,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any, TextIO
 
 # prctl(2): the signal that a process gets when its parent dies.
@@ -35,6 +35,7 @@ _kept_open: list[TextIO] = []
 def enter() -> None:
     """Be the job that the environment describes, or serve jobs until there are no more."""
     _keep_skips()
+    _old_names()
     if "LABCTL_REQUESTS" in os.environ:
         _serve(int(os.environ.pop("LABCTL_REQUESTS")), int(os.environ.pop("LABCTL_REPLIES")))
     else:
@@ -57,6 +58,7 @@ def _begin_job() -> None:
         stack.write("\n")
         stack.flush()
 
+    _keep_coverage()
     signal.signal(signal.SIGUSR1, tell)
     # It writes from the signal handler itself, then hands the signal on to `tell`.
     faulthandler.register(signal.SIGUSR1, file=stack, chain=True, all_threads=False)
@@ -93,11 +95,52 @@ def _waits() -> list[str]:
     return found
 
 
+def _keep_coverage() -> None:
+    """Have the bins saved that the testbench counted, however the simulation ends."""
+    folder = os.environ.get("LABCTL_FPGA_COVERAGE")
+    if not folder:
+        return
+    from cocotb import _shutdown  # noqa: PLC0415 - what it calls at the end, even after $finish
+
+    place = Path(folder).absolute()
+    place.mkdir(exist_ok=True)
+    os.environ["LABCTL_FPGA_COVERAGE"] = str(place)
+
+    def save() -> None:
+        counting = sys.modules.get("labctl.fpga.tb.coverage")
+        if counting is not None:
+            counting.save_all()
+
+    _shutdown.register(save)
+
+
 def _keep_skips() -> None:
     """Make a filter choose tests and no more; cocotb would run those marked to be skipped, too."""
     from cocotb.regression import RegressionManager  # noqa: PLC0415
 
     RegressionManager.set_mode = lambda self, mode: None  # type: ignore[method-assign]
+
+
+def _old_names() -> None:
+    """Let files of other people be imported that know cocotb 1, or how to start a simulation."""
+    import cocotb  # noqa: PLC0415
+
+    if not hasattr(cocotb, "SIM_NAME"):
+        from cocotb import simulator  # noqa: PLC0415
+
+        cocotb.SIM_NAME = simulator.get_simulator_product()  # type: ignore[attr-defined]
+    # Where cocotb-test is not installed; last, so that it counts where it is.
+    sys.path.append(str(Path(__file__).parent / "fallback"))
+    sys.modules.setdefault("cocotb.runner", _Runner("cocotb.runner"))  # as in cocotb 1.8
+
+
+class _Runner(ModuleType):
+    """``cocotb_tools.runner``, imported when it is used, which is never inside a simulation."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(importlib.import_module("cocotb_tools.runner"), name)
 
 
 def _serve(requests: int, replies: int) -> None:

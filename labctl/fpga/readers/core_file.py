@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from labctl.fpga.model import Core, TestCase, Value, Variant
+from labctl.errors import UsageError
+from labctl.fpga.model import Core, Problem, TestCase, Value, Variant
 from labctl.fpga.readers.test_modules import read_tests
 from labctl.fpga.schema import CoreFile
 from labctl.inventory.diagnostics import Diagnostic, InventoryError, quote, shown_path
@@ -19,7 +20,22 @@ from labctl.inventory.yamlnodes import Mapping as MappingNode
 from labctl.inventory.yamlnodes import parse
 
 FILE_NAME = "core.yaml"
+ORDER, ALONE = 0, True
 Complain = Callable[[Steps, str], None]
+
+
+def claims(folder: Path, names: Collection[str]) -> list[str]:
+    """Return the file that describes a core, where there is one."""
+    return [FILE_NAME] if FILE_NAME in names else []
+
+
+def read_all(root: Path, paths: Sequence[Path], simulator: str) -> Iterator[Core | Problem]:
+    """Yield a core for each file."""
+    for path in paths:
+        try:
+            yield read_core(path)
+        except UsageError as error:
+            yield Problem(path, str(error))
 
 
 def read_core(path: Path) -> Core:
@@ -58,7 +74,9 @@ def _core(path: Path, said: CoreFile, complain: Complain) -> Core:
         path=path,
         description=said.description,
         top=said.top,
-        sources=_sources(folder, said.sources, complain),
+        sources=_sources(folder, said.sources, "sources", complain),
+        data=_sources(folder, said.data, "data", complain),
+        simulators=tuple(dict.fromkeys(said.simulators)),
         include=_folders(folder, said.include, "include", complain),
         defines=dict(said.defines),
         variants=variants_of(said.parameters, said.variants),
@@ -69,16 +87,18 @@ def _core(path: Path, said: CoreFile, complain: Complain) -> Core:
     )
 
 
-def _sources(folder: Path, patterns: Iterable[str], complain: Complain) -> tuple[Path, ...]:
+def _sources(
+    folder: Path, patterns: Iterable[str], key: str, complain: Complain
+) -> tuple[Path, ...]:
     found: list[Path] = []
     for index, pattern in enumerate(patterns):
         try:
             files = sorted(one for one in folder.glob(pattern) if one.is_file())
         except (ValueError, NotImplementedError):
-            complain(("sources", index), f"{quote(pattern)} is not a path below the core's folder")
+            complain((key, index), f"{quote(pattern)} is not a path below the core's folder")
             continue
         if not files:
-            complain(("sources", index), f"there is no file {quote(pattern)} below {folder.name}/")
+            complain((key, index), f"there is no file {quote(pattern)} below {folder.name}/")
         found += files
     return tuple(dict.fromkeys(found))
 

@@ -15,11 +15,11 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from labctl.errors import DependencyError, UsageError
-from labctl.fpga.model import Core, TestCase
+from labctl.fpga.model import Core, Problem, TestCase
 from labctl.fpga.programs import run_bounded
 from labctl.fpga.readers.test_modules import read_tests
 from labctl.fpga.toolchain import environment
@@ -27,6 +27,7 @@ from labctl.inventory.diagnostics import InventoryError, shown_path
 from labctl.report.sanitize import clean, clean_line
 
 FILE_NAMES = ("GNUmakefile", "makefile", "Makefile")
+ORDER, ALONE = 3, False
 _MENTION = re.compile(rb"cocotb|^\s*(?:export\s+)?MODULE\s*[:?]?=", re.IGNORECASE | re.MULTILINE)
 _DEADLINE_S = 30.0
 # A test of somebody else may take its time; cocotb itself knows no limit.
@@ -52,28 +53,52 @@ def concerns_cocotb(path: Path) -> bool:
         return False
 
 
-def read_makefile(path: Path, name: str) -> Core | None:
+def claims(folder: Path, names: Collection[str]) -> list[str]:
+    """Return the Makefile that make would choose, if it may be one of a cocotb project."""
+    name = next((one for one in FILE_NAMES if one in names), None)
+    return [name] if name and concerns_cocotb(folder / name) else []
+
+
+def read_all(root: Path, paths: Sequence[Path], simulator: str) -> Iterator[Core | Problem]:
+    """Yield a core for each Makefile that describes one."""
+    for path in paths:
+        folder = path.parent.relative_to(root)
+        try:
+            name = str(folder) if folder.parts else root.name
+            core = read_makefile(path, name, simulator)
+        except UsageError as error:
+            yield Problem(path, str(error))
+        else:
+            if core:
+                yield core
+
+
+def read_makefile(path: Path, name: str, simulator: str = "icarus") -> Core | None:
     """Return the core that the Makefile ``path`` describes; None if it describes none.
 
     Args:
         path: The Makefile.
         name: How the core is called.
+        simulator: The one that it is asked about.
 
     Raises:
         UsageError: make refuses it, or it is of a kind that cannot be run here.
         DependencyError: make is not installed.
     """
-    said, exported = _ask_make(path)
+    said, exported = _ask_make(path, simulator)
+    if simulator != "ghdl" and said["VHDL_SOURCES"] and not said["VERILOG_SOURCES"]:
+        simulator = "ghdl"
+        said, exported = _ask_make(path, simulator)
     top = said["COCOTB_TOPLEVEL"] or said["TOPLEVEL"]
     modules = re.split(r"[,\s]+", said["COCOTB_TEST_MODULES"] or said["MODULE"])
     modules = [one for one in modules if one]
     if not top or not modules:
         return None
     folder = path.parent
-    sources = [folder / one for one in shlex.split(said["VERILOG_SOURCES"])]
+    words = shlex.split(said["VERILOG_SOURCES"]) or shlex.split(said["VHDL_SOURCES"])
+    sources = [folder / one for one in words]
     if not sources:
-        kind = "VHDL only, which Icarus cannot simulate" if said["VHDL_SOURCES"] else "no sources"
-        raise UsageError(f"it has {kind}", thing=shown_path(path))
+        raise UsageError("it has no sources", thing=shown_path(path))
     python = [folder, *map(Path, exported.pop("PYTHONPATH", "").split(os.pathsep))]
     python = list(dict.fromkeys(folder / one for one in python if str(one) not in ("", ".")))
     return Core(
@@ -97,6 +122,7 @@ def read_makefile(path: Path, name: str) -> Core | None:
         timeout_s=_TIMEOUT_S,
         memory_mib=4096,
         beside=folder,
+        simulators=(simulator,),
         kind="makefile",
     )
 
@@ -129,7 +155,7 @@ def _tests(modules: list[str], python: list[Path]) -> tuple[TestCase, ...]:
     return tuple(found)
 
 
-def _ask_make(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+def _ask_make(path: Path, simulator: str) -> tuple[dict[str, str], dict[str, str]]:
     """Return the variables of a Makefile, and what it exports to what it runs."""
     make = shutil.which("make")
     if make is None:
@@ -142,7 +168,7 @@ def _ask_make(path: Path) -> tuple[dict[str, str], dict[str, str]]:
             **environment(),
             "PATH": f"{scratch}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "LABCTL_EXPORTS": str(exports),
-            "SIM": "icarus",
+            "SIM": simulator,
             "WAVES": "0",
         }
         code, output = run_bounded(

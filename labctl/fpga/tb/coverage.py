@@ -7,13 +7,17 @@ Counts of several runs add up in any order: see `merge`.
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 Counts = dict[str, dict[str, int]]
 
-# A folder: each closed coverage leaves `NAME.json` there. Unset: nothing is written.
+# A folder: each coverage leaves `NAME.json` there when it is closed, and at the end of the
+# simulation. Unset: nothing is written.
 FOLDER_VARIABLE = "LABCTL_FPGA_COVERAGE"
+# All of this simulation: tests one after the other may each make one of the same name.
+_all: "list[Coverage]" = []
 
 
 class Coverage:
@@ -29,6 +33,8 @@ class Coverage:
         self.counts: Counts = {
             point: dict.fromkeys((str(one) for one in bins), 0) for point, bins in points.items()
         }
+        if os.environ.get(FOLDER_VARIABLE):
+            _all.append(self)
 
     def hit(self, point: str, value: object) -> None:
         """Count one hit.
@@ -61,10 +67,22 @@ class Coverage:
         Raises:
             AssertionError: names the bins that were not.
         """
-        if folder := os.environ.get(FOLDER_VARIABLE):
-            Path(folder, f"{self.name}.json").write_text(json.dumps(self.counts), encoding="utf-8")
+        save_all()
         missing = self.missing()
         assert not missing, f"coverage {self.name} is not closed: {', '.join(missing)}"
+
+
+def save_all() -> None:
+    """Save the counts of this simulation, where a folder is named."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    by_name: dict[str, list[Counts]] = {}
+    for one in _all:
+        by_name.setdefault(one.name, []).append(one.counts)
+    for name, counts in by_name.items() if folder else ():
+        text = json.dumps(merge(counts))
+        Path(folder or ".", re.sub(r"[^\w.+-]", "_", name) + ".json").write_text(
+            text, encoding="utf-8"
+        )
 
 
 def merge(runs: Iterable[Mapping[str, Mapping[str, int]]]) -> Counts:

@@ -1,0 +1,1 @@
+"""What runs have reached: bins of testbenches, bits that toggled, lines and branches."""
