@@ -85,6 +85,7 @@ def _named_apart(root: Path, cores: list[Core]) -> Iterator[Core]:
     for core in cores:
         name = core.name
         if names.count(name) > 1:
-            name = str(core.path.parent.relative_to(root))
+            folder = core.path.parent.relative_to(root)
+            name = str(folder) if folder.parts else root.name
         taken[name] = taken.get(name, 0) + 1
         yield replace(core, name=name if taken[name] == 1 else f"{name}.{taken[name]}")

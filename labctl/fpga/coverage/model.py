@@ -201,7 +201,8 @@ class CoverageData:
             for run, rows in data["runs"].items():
                 found._runs.setdefault(str(run), {})
                 for number, mask, counts in rows:
-                    found.add(str(run), [_checked(*scopes[number], points[number], mask, counts)])
+                    kind, scope = scopes[number]
+                    found.add(str(run), [_checked(kind, scope, points[number], mask, counts)])
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise ValueError(f"it is not coverage: {error!r}") from None
         return found

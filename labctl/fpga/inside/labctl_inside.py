@@ -128,7 +128,7 @@ def _old_names() -> None:
     if not hasattr(cocotb, "SIM_NAME"):
         from cocotb import simulator  # noqa: PLC0415
 
-        cocotb.SIM_NAME = simulator.get_simulator_product()  # type: ignore[attr-defined]
+        cocotb.SIM_NAME = simulator.get_simulator_product()
     # Where cocotb-test is not installed; last, so that it counts where it is.
     sys.path.append(str(Path(__file__).parent / "fallback"))
     sys.modules.setdefault("cocotb.runner", _Runner("cocotb.runner"))  # as in cocotb 1.8

@@ -192,19 +192,19 @@ class _File:
 def _files(core: CoreText, fileset: Mapping[str, Any], flags: Collection[str]) -> Iterator[_File]:
     usual = str(fileset.get("file_type") or "")
     for entry in fileset.get("files") or ():
-        text, about = entry, {}
+        text, about = entry, None
         if isinstance(entry, Mapping):
             text, about = next(iter(entry.items()))
         for name in each(text, flags):
             path = Path(os.path.normpath(core.path.parent / name))
             if not path.is_file():
                 raise ValueError(f"there is no file {name!r}")
-            about = about if isinstance(about, Mapping) else {}
-            folder = about.get("include_path")
+            told: Mapping[str, Any] = about if isinstance(about, Mapping) else {}
+            folder = told.get("include_path")
             yield _File(
                 path,
-                str(about.get("file_type") or usual),
-                bool(about.get("is_include_file")),
+                str(told.get("file_type") or usual),
+                bool(told.get("is_include_file")),
                 core.path.parent / str(folder) if folder else None,
             )
 

@@ -2,7 +2,7 @@
 
 Read are file sets with what they depend on in the same tree, and of each target the top and the
 parameters. Its tests are the ``cocotb_module`` of its options; a target without one, which is
-called ``sim`` or ``default``, has the modules ``test_*.py`` beside the file. Generators are not
+called ``sim``, or ``default`` where there is none, has the modules ``test_*.py`` beside the file. Generators are not
 run, and cores are not fetched.
 
 Source: https://fusesoc.readthedocs.io/en/stable/ref/capi2.html
@@ -74,7 +74,8 @@ def _core(tree: Tree, text: CoreText, target: str) -> Core | None:
     modules = _modules(told, options, flags)
     named = bool(modules)
     beside = sorted(one.stem for one in text.path.parent.glob("test_*.py"))
-    if not modules and target in ("sim", "default"):
+    usual = target == ("sim" if "sim" in text.targets else "default")
+    if not modules and usual:
         modules = beside
     tops = list(each(told.get("toplevel"), flags))
     if not modules or not tops:
@@ -87,7 +88,7 @@ def _core(tree: Tree, text: CoreText, target: str) -> Core | None:
     if not named and not any(case.name for case in tests):
         return None  # test_*.py that are no cocotb tests
     parameters, defines, plusargs = _parameters(text, told, flags)
-    name = text.name if target in ("sim", "default") else f"{text.name}.{target}"
+    name = text.name if usual else f"{text.name}.{target}"
     return Core(
         name=name,
         path=text.path,

@@ -96,6 +96,7 @@ def _run_pytest(
     given.pop("WAVES", None)
     command = [
         sys.executable, "-m", "pytest", "-q", "-p", "labctl_collect", "-p", "no:cacheprovider",
+        "--continue-on-collection-errors",
         # Their options ask for plug-ins that have no part in this, such as -n of xdist.
         "-o", "addopts=", "-o", "required_plugins=", f"--rootdir={root}", *map(str, files),
     ]  # fmt: skip

