@@ -4,6 +4,7 @@ Fixtures:
     lab: a lab of its own, nothing running, torn down after the test.
     make_lab: make several such labs in one test, or keep one for a module.
     box: one running box for the whole run, for tests that only look, or leave it as it was.
+    postgres: a PostgreSQL server with databases on demand.
 
 Mark a test ``vm`` (QEMU) or ``fleet`` (root); it is skipped, and says why, only where that cannot
 work at all.
@@ -26,6 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from postgres_server import Server, missing, running
 from virtual_lab import INVENTORY, Lab, MakeLab
 
 from labctl.errors import DependencyError
@@ -87,3 +89,13 @@ def box(make_lab: MakeLab) -> Lab:
     shared = make_lab()
     shared.up("box1")
     return shared
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL server of Debian's, for the run, on a socket and a loopback port of its own."""
+    why = missing()
+    if why:
+        pytest.skip(why)
+    with running() as server:
+        yield server
