@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from labctl.boards.channel import Channel
-from labctl.boards.signs import NotSeenError, Signs, Watcher, prompt_at_end
+from labctl.boards.signs import NotSeenError, Signs, Watcher, last_line, prompt_at_end
 
 _PROBE_S = 5.0
 _LISTEN_S = 0.3
@@ -21,6 +21,8 @@ _SETTLE_S = 3.0
 # would make U-Boot repeat its last command.
 HARMLESS = b"#\r"
 _CTRL_C = b"\x03"
+# A shell, U-Boot's too, that waits for the rest of a line.
+_UNFINISHED = b"> "
 
 
 class State(StrEnum):
@@ -109,7 +111,7 @@ class Detector:
         if self._panicked(text):
             return Finding(State.PANIC, False, self.watcher.last_words())
         heard = self.watcher.drain(quiet_s=_LISTEN_S, most_s=_SETTLE_S)
-        if not heard:
+        if not heard or last_line(text + heard) == _UNFINISHED:
             return self._provoke(text)
         # It was talking; where it stopped, it may have come to a prompt.
         text += heard
@@ -155,6 +157,10 @@ class Detector:
             self.channel.write(_CTRL_C)
             self.watcher.drain(quiet_s=0.5, most_s=_PROBE_S)
             return Finding(State.LOGIN, True, self.watcher.last_words())
+        if last_line(answer) == _UNFINISHED:
+            # A line broke off inside a quote. Nobody types the rest: the line is ours.
+            self.channel.write(_CTRL_C)
+            name = prompt_at_end(self.watcher.drain(quiet_s=0.5, most_s=_PROBE_S), self.signs)
         guess = _BY_PROMPT.get(name or "")
         if guess is not None and (found := self._prove(guess)):
             return found

@@ -115,6 +115,15 @@ def test_a_silent_line_is_called_silent(board: Lab) -> None:
     assert "silent" in done.stdout + done.stderr or "no answer" in done.stdout + done.stderr
 
 
+def test_a_line_that_broke_off_inside_a_quote_is_left(board: Lab) -> None:
+    with bench(board) as attached:
+        attached.run("true", timeout=60)
+        attached.line.write(b"echo 'half\r")
+        found = attached.state()
+        assert (found.state, found.proved) == ("shell", True)
+        assert attached.run("echo fine", timeout=60).output == b"fine\n"
+
+
 # -- bytes --------------------------------------------------------------------------------------
 
 
