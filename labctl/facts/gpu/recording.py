@@ -19,6 +19,7 @@ _SOURCES = (
     "tegrastats",
     "smi_failure",
     "kernel_log",
+    "slurm_reply",
     "rocm",
     "smi_csv",
 )

@@ -28,7 +28,8 @@ def recognises(text: str) -> bool:
 
 def parse(text: str) -> list[GpuFacts]:
     """Return the last line as a reading."""
-    line = [line for line in text.splitlines() if _LINE.search(line)][-1]
+    # splitlines() knows more ends of a line than the pattern does.
+    line = [line for line in text.split("\n") if _LINE.search(line)][-1]
     memory = _LINE.search(line)
     load, heat = _LOAD.search(line), _HEAT.search(line)
     values: dict[str, object] = {

@@ -15,6 +15,7 @@ from labctl.facts.gpu import (
     kernel_log,
     quantity,
     rocm,
+    slurm_reply,
     smi_csv,
     smi_failure,
     smi_nvlink,
@@ -29,7 +30,8 @@ from labctl.gpu.replay import replay
 
 MIB = 1 << 20
 SOURCES = (
-    exporter, smi_xml, smi_text, cnmon, tegrastats, smi_failure, kernel_log, rocm, smi_csv,
+    exporter, smi_xml, smi_text, cnmon, tegrastats, smi_failure, kernel_log, slurm_reply, rocm,
+    smi_csv,
 )  # fmt: skip
 
 
@@ -416,6 +418,8 @@ def test_no_text_is_an_exception(source: object, data: st.DataObject) -> None:
         '{"card0": {"GPU use (%)": "1", "PCI Bus": "x"}, "system": []}',
         "| CNMON v1 |\n| Card Name |\n|===+==|\n| 0 x |\n+--+\nProcesses\n| PID |\n|==|\n| 1 |\n",
         "RAM 1/2MB GR3D_FREQ 5%\n",
+        "RAM 1/2MB\x1e GR3D_FREQ 5%\n",
+        '{"errors": [], "nodes": [{"hostname": "a", "gres": "gpu:2"}]}',
         "#" * 30 + "\n# idle :: q\n# $ nvidia-smi -q\n" + "#" * 30 + "\nindex, uuid\n0, x\n",
         "Unable to determine the device handle for GPU 0: : x\n",
     ]
@@ -508,3 +512,16 @@ def test_sentences_in_place_of_links(
 @settings(deadline=None)
 def test_no_answer_about_links_is_an_exception(text: str) -> None:
     smi_nvlink.parse("GPU 0: x (UUID: y)\n" + text)
+
+
+def test_slurm_knows_the_cards_and_not_how_they_are() -> None:
+    text = """{"meta": {}, "errors": [], "nodes": [
+      {"name": "n1", "hostname": "n1", "gres": "gpu:a100:2(S:0-1),gpu:1", "gres_used": "gpu:a100:1"},
+      {"name": "n2", "hostname": "n2", "gres": ""}]}"""
+    first, second = read_recording(text) or []
+    assert [card.name for card in first.cards[:2]] == [Known("a100")] * 2
+    assert len(first.cards) == 3
+    assert reason(first.cards[0].processes) is Reason.ABSENT  # so it is never shown as free
+    assert (second.label, second.cards) == ("n2", ())
+    assert read_recording('{"errors": [], "nodes": [1]}') is None
+    assert read_recording('{"nodes": [{"hostname": "n"}]}') is None
