@@ -17,7 +17,7 @@ from labctl.inventory.resolve import ResolvedHost
 from labctl.transport.local import LocalSession
 from labctl.transport.machines import LOCAL, Machines
 from labctl.transport.script import Record, RecordReader, assemble
-from labctl.transport.session import Session
+from labctl.transport.session import ScriptCancelledError, Session
 from labctl.transport.ssh import Access, connect
 
 # The last part of the deadline is counted as all of it: whoever noticed, it is the same fault.
@@ -129,7 +129,15 @@ def _ask_one(one: _Work, body: Callable[[str], str], access: Access, deadline: f
     try:
         session = _open(one, access)
         left = max(deadline - (time.monotonic() - one.began), 0.1)
-        session.run_script(script.text, deadline=left, on_output=reader.feed)
+        # The script's last word ends it: what hangs in a kernel may hold the stream open for ever.
+        session.run_script(
+            script.text,
+            deadline=left,
+            on_output=reader.feed,
+            cancelled=lambda: reader.finished,
+        )
+    except ScriptCancelledError:
+        pass  # it said its last word
     except LabctlError as error:
         late = time.monotonic() - one.began >= deadline - _NEARLY_S
         return _answer(one, reader, _too_slow(one.host, deadline) if late else error)

@@ -19,12 +19,6 @@ from dataclasses import dataclass
 
 from labctl.facts.value import Fact, Known, absent
 
-# What an engine is asked for: one line, its parts between tabs, which JSON does not hold.
-FORMAT = (
-    '{{.Id}}{{"\\t"}}{{.Name}}{{"\\t"}}{{json .Config.Labels}}{{"\\t"}}{{json .HostConfig.Binds}}'
-)
-ASK_S = 5
-
 # The last part of a label's name: "owner", "com.example.owner", "hub.jupyter.org/username".
 _OWNER_LABELS = ("owner", "username", "user", "created-by", "creator")
 _FOLDER_LABELS = ("com.docker.compose.project.working_dir", "devcontainer.local_folder")
@@ -49,7 +43,7 @@ class Container:
 
 
 def read_containers(lines: Iterable[str]) -> dict[str, Container]:
-    """Return containers by the first 12 letters of their ids, from lines of `FORMAT`."""
+    """Return containers by the first 12 letters of their ids, from lines of `ENGINE_FORMAT`."""
     found = {}
     for line in lines:
         parts = line.rstrip("\n").split("\t")

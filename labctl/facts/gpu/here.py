@@ -68,6 +68,12 @@ def _process(pid: int) -> Iterator[str]:
         yield f"P {pid} cmd {command[:_COMMAND]}"
 
 
+# What an engine is asked for: one line, its parts between tabs, which JSON does not hold; and how
+# many seconds it may take.
+ENGINE_FORMAT = (
+    '{{.Id}}{{"\\t"}}{{.Name}}{{"\\t"}}{{json .Config.Labels}}{{"\\t"}}{{json .HostConfig.Binds}}'
+)
+ENGINE_S = 5
 # As in the script of `people`: kind, what stands in a cgroup, who is asked about all ids at once.
 _ENGINES = (
     ("docker", re.compile(r"docker[-/]([0-9a-f]{64})"), ("docker", "inspect", "--format")),
@@ -81,14 +87,12 @@ def _told_by_engines(pids: Iterable[int]) -> Iterator[str]:
     text = "".join(_read(_PROC / str(pid) / "cgroup") for pid in sorted(pids))
     if "docker" not in text and "libpod" not in text and "slurm" not in text:
         return
-    from labctl.facts.gpu.containers import ASK_S, FORMAT  # noqa: PLC0415 - seldom needed
-
     for kind, pattern, command in _ENGINES:
         found = sorted(set(pattern.findall(text)))[:_MOST]
         if found:
-            yield from _asked(kind, [*command, FORMAT, *found], ASK_S)
+            yield from _asked(kind, [*command, ENGINE_FORMAT, *found], ENGINE_S)
     for job in sorted(set(_JOB.findall(text)))[:_MOST]:
-        yield from _asked("slurm", ["scontrol", "-o", "show", "job", job], ASK_S)
+        yield from _asked("slurm", ["scontrol", "-o", "show", "job", job], ENGINE_S)
 
 
 def _asked(kind: str, command: list[str], seconds: float) -> Iterator[str]:

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from labctl.facts.gpu import containers
-from labctl.facts.gpu.containers import ASK_S, FORMAT, Container, read_containers, read_jobs
+from labctl.facts.gpu.containers import Container, read_containers, read_jobs
+from labctl.facts.gpu.here import ENGINE_FORMAT, ENGINE_S
 from labctl.facts.shell import PROLOGUE
 from labctl.facts.value import Fact, Known, Reason, Unknown, absent
 
@@ -85,8 +86,8 @@ def snippet(pids: str = '"$pids"') -> str:
     Args:
         pids: Shell word with the process ids, separated by blanks.
     """
-    text = _SNIPPET.replace("@PIDS@", pids).replace("@FORMAT@", FORMAT)
-    return PROLOGUE + text.replace("@ASK@", str(ASK_S))
+    text = _SNIPPET.replace("@PIDS@", pids).replace("@FORMAT@", ENGINE_FORMAT)
+    return PROLOGUE + text.replace("@ASK@", str(ENGINE_S))
 
 
 # One line for each thing: "P pid field value". /proc answers at once, also for a process that hangs

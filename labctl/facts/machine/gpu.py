@@ -72,6 +72,8 @@ def parse(text: str) -> Gpu:
         return Gpu(gone, gone, gone, gone, whole.cards, whole.unread)
     late = said.trouble(name) if said.status in (124, 127) else None
     words = first_line(type(said)(said.lines, 0), name)
+    if name == "NVML":
+        words = Known(str(facts.failure)) if facts.failure else absent("it told facts")
     return Gpu(
         Known(name),
         late or Known(said.status if said.status is not None else 0),

@@ -12,6 +12,7 @@ cannot be had here.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 
 from labctl.facts.gpu import here, nvml_reader
@@ -20,6 +21,7 @@ from labctl.facts.sent.child import Child
 
 NOTHING = 40
 _LATE, _NO_NVML = 124, 3
+_NO_LIBRARY = 12  # NVML_ERROR_LIBRARY_NOT_FOUND
 
 
 def main(words: list[str]) -> int:
@@ -55,14 +57,29 @@ def _machine(nonce: str) -> bool:
 
 
 def _of_use(text: str) -> bool:
-    """Tell whether NVML said more than that it cannot be had; a vendor's tool says it in words."""
-    return '"system"' in text.partition("\n")[0]
+    """Tell whether what NVML said is an answer that nobody else gives better.
+
+    Why it cannot be had the vendor's tool says in its own words; where there is none, we say it.
+    """
+    code = _failure(text)
+    return code == 0 or (code != _NO_LIBRARY and shutil.which("nvidia-smi") is None)
+
+
+def _failure(text: str) -> int:
+    """Return with which nvmlReturn_t NVML as a whole failed, 0 if it did not."""
+    try:
+        first = json.loads(text.partition("\n")[0])
+    except ValueError:
+        return _NO_LIBRARY
+    return int(first.get("failed", 0))
 
 
 def _cards(text: str, whole: bool) -> str:
+    # A status has eight bits; NVML's 999 keeps its own number here.
+    status = _failure(text) if whole else _LATE
     return (
         f"[tool]\nNVML\n[tool=0]\n[bus]\n{here.bus_lines()}\n[bus=0]\n"
-        f"[said]\n{text}\n[said={0 if whole else _LATE}]\n"
+        f"[said]\n{text}\n[said={status}]\n"
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labctl.facts.gpu import collect, here, people
-from labctl.facts.gpu.containers import ASK_S
+from labctl.facts.gpu.here import ENGINE_S
 from labctl.facts.gpu.people import parse
 from labctl.facts.value import Known, Reason, Unknown
 
@@ -169,7 +169,7 @@ def test_engines_are_asked_about_what_the_cgroups_name(tmp_path: Path) -> None:
         (programs / name).write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/{name}.asked\n{answer}\n')
         (programs / name).chmod(0o755)
     script = people.snippet("'7 8 9'").replace("/proc/$pid", f"{tmp_path}/proc/$pid")
-    script = script.replace(f"within {ASK_S} ", "within 1 ")
+    script = script.replace(f"within {ENGINE_S} ", "within 1 ")
     done = subprocess.run(
         ["sh", "-s"], input=f"PATH={programs}:$PATH\n{script}", capture_output=True, text=True,
         timeout=60, check=True,

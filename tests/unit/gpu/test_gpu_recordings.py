@@ -516,7 +516,7 @@ def test_no_answer_about_links_is_an_exception(text: str) -> None:
 
 def test_slurm_knows_the_cards_and_not_how_they_are() -> None:
     text = """{"meta": {}, "errors": [], "nodes": [
-      {"name": "n1", "hostname": "n1", "gres": "gpu:a100:2(S:0-1),gpu:1", "gres_used": "gpu:a100:1"},
+      {"name": "n1", "hostname": "n1", "gres": "gpu:a100:2(S:0-1),gpu:1", "gres_used": "gpu:1"},
       {"name": "n2", "hostname": "n2", "gres": ""}]}"""
     first, second = read_recording(text) or []
     assert [card.name for card in first.cards[:2]] == [Known("a100")] * 2

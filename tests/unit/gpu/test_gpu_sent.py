@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -26,7 +27,9 @@ from labctl.facts.machine.sensors import Sensors
 from labctl.facts.machine.users import Users
 from labctl.facts.sent.bundle import CARDS_S, Collector, source, start
 from labctl.facts.shell import PROLOGUE
-from labctl.facts.value import Known, Reason, Unknown
+from labctl.facts.value import Fact, Known, Reason, Unknown, absent
+from labctl.health.judge import judge
+from labctl.health.rules_file import shipped_rules
 from labctl.transport.local import LocalSession
 from labctl.transport.script import RecordReader, assemble, record
 from labctl.vlab.nvml.build import SCENARIO_VARIABLE
@@ -43,6 +46,10 @@ SCENARIO = "driver 999.10\n" + "".join(
 
 
 ASKED = {"clock", "disks", "gpu", "load", "memory", "network", "sensors", "users"}
+
+
+RULES = shipped_rules()
+NOTHING: dict[str, Fact[object]] = {probe.name: absent() for probe in all_probes()}
 
 
 class Box:
@@ -229,6 +236,38 @@ def test_nvml_that_cannot_be_had_leaves_the_tool_to_speak(box: Box, library: Pat
     assert found.failure == Unknown(Reason.UNREADABLE, said)
     gpu = value(box.machine(Collector.PYTHON), "gpu", Gpu)
     assert (gpu.tool, gpu.status, gpu.said) == (Known("nvidia-smi"), Known(18), Known(said))
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "rule"),
+    [
+        (4, Reason.NO_PERMISSION, "tool-cannot-read-cards"),
+        (15, Reason.LOST, "card-lost"),
+        (18, Reason.UNREADABLE, "tool-cannot-read-cards"),
+        (999, Reason.UNREADABLE, "tool-cannot-read-cards"),
+    ],
+)
+def test_what_nvml_says_where_no_tool_says_it(
+    box: Box, library: Path, code: int, reason: Reason, rule: str
+) -> None:
+    if shutil.which("nvidia-smi"):
+        pytest.skip("this machine has an nvidia-smi")
+    box.cards(library, f"return nvmlInit {code}\n" + SCENARIO)
+    (box.bin / "nvidia-smi").unlink()
+    gpu = value(box.machine(Collector.PYTHON), "gpu", Gpu)
+    assert (gpu.tool, gpu.status) == (Known("NVML"), Known(code))
+    assert isinstance(gpu.cards, Unknown)
+    assert gpu.cards.reason is reason
+    # On a machine of which the bus is not known; the doctor says more where it is.
+    assert rule in {one.rule for one in judge({**NOTHING, "gpu": Known(gpu)}, RULES).findings}
+
+
+def test_no_driver_and_no_card_is_no_fault(box: Box, library: Path) -> None:
+    box.cards(library, "return nvmlInit 9\n")
+    (box.bin / "nvidia-smi").unlink()
+    gpu = value(box.machine(Collector.PYTHON), "gpu", Gpu)
+    assert gpu.cards == Known(())
+    assert not judge({**NOTHING, "gpu": Known(gpu)}, RULES).findings
 
 
 def test_a_call_into_nvml_that_never_returns(box: Box, library: Path) -> None:
