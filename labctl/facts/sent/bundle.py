@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
 from enum import StrEnum
 from functools import cache
-from importlib import resources
 
 # In the order in which they are made: each may import those above it.
 _MODULES = (
@@ -65,12 +62,17 @@ def source() -> str:
 
 
 def _text(name: str) -> str:
+    from importlib import resources  # noqa: PLC0415 - slow, and not needed for this machine's cards
+
     package, _, module = name.rpartition(".")
     return resources.files(package).joinpath(f"{module}.py").read_text(encoding="utf-8")
 
 
 @cache
 def _packed() -> str:
+    import base64  # noqa: PLC0415 - as above
+    import zlib  # noqa: PLC0415
+
     data = base64.b64encode(zlib.compress(source().encode(), 9)).decode()
     return (
         "import base64, zlib\n"
