@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
@@ -15,6 +16,8 @@ from labctl.report.sanitize import clean, clean_line
 
 # The worst first; the status of a job is the worst of its tests.
 STATUSES = ("error", "hung", "failed", "passed", "skipped")
+# Bytes; a file system with less room is as good as full.
+_FULL = 64 * 1024
 _MAX_RESULTS = 32 * 1024 * 1024
 _LOG_TAIL = 64 * 1024
 # What differs between failures of the same kind: numbers, addresses, indices, lengths of text.
@@ -164,6 +167,9 @@ def _early(folder: Path) -> str:
 
 
 def _why_nothing(folder: Path, ended: Ended, trouble: str) -> str:
+    if _is_full(folder):
+        # What else is there to see is a consequence.
+        return f"{trouble}: no space left on the device of {folder.parent}"
     lines = [line for line in _tail(folder).splitlines() if line.strip()]
     # The last line of a traceback says what; cocotb writes one where it cannot begin.
     for index, line in enumerate(lines):
@@ -177,6 +183,14 @@ def _why_nothing(folder: Path, ended: Ended, trouble: str) -> str:
     if ended.exit_code != 0:
         return f"{trouble}: the simulator {_exit_words(ended.exit_code)}"
     return f"{trouble}, and the simulator ended as if all was well"
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        space = os.statvfs(folder)
+    except OSError:
+        return False
+    return space.f_bavail * space.f_frsize < _FULL
 
 
 def _exit_words(code: int) -> str:

@@ -1,9 +1,9 @@
 """Other people's projects: FuseSoC's ``.core`` files (CAPI2) whose targets have cocotb tests.
 
 Read are file sets with what they depend on in the same tree, and of each target the top and the
-parameters. Its tests are the ``cocotb_module`` of its options; a target without one, which is
-called ``sim``, or ``default`` where there is none, has the modules ``test_*.py`` beside the file. Generators are not
-run, and cores are not fetched.
+parameters. Its tests are the ``cocotb_module`` of its options; the target ``sim``, or ``default``
+where there is none, has the modules ``test_*.py`` beside the file if it names none. Generators are
+not run, and cores are not fetched.
 
 Source: https://fusesoc.readthedocs.io/en/stable/ref/capi2.html
 """

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -96,6 +97,18 @@ def test_a_design_that_ends_the_simulation_is_quoted(tmp_path: Path) -> None:
 def test_one_that_was_ended_says_why(tmp_path: Path) -> None:
     found = read(tmp_path, xml(""), hang=Hang("hdl", "it loops"))
     assert (found.status, found.message) == ("hung", "it loops")
+
+
+def test_a_full_disk_is_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "no space" not in read(tmp_path, xml("")[:-20]).message
+    space = SimpleNamespace(f_bavail=3, f_frsize=4096)
+    monkeypatch.setattr("labctl.fpga.results.os.statvfs", lambda folder: space)
+    found = read(tmp_path, xml("")[:-20], "Traceback (most recent call last):\nStopIteration\n", 1)
+    assert (found.status, found.fine) == ("error", False)
+    assert "damaged" in found.message
+    assert f"no space left on the device of {tmp_path.parent}" in found.message
+    # What has its results has them.
+    assert read(tmp_path, xml("")).status == "passed"
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
