@@ -26,6 +26,11 @@ from labctl.fpga.toolchain import Toolchain
 
 # Kinds of failures that are run again with waves; more are more than anybody looks at.
 MAX_REPLAYS = 5
+# What a run writes: through a link it would be written into somebody else's folder.
+_WRITTEN = {
+    "results.xml", "sim_build", "log.txt", "stack.txt", "coverage", "coverage.dat", "waves.fst",
+    "waves.vcd",
+}  # fmt: skip
 EngineMaker = Callable[[Toolchain, threading.Event], Engine]
 
 
@@ -197,7 +202,7 @@ def _prepare(folder: Path, job: Job, build: Build) -> Path:
     if beside is not None:
         # Other people's designs read files by names relative to where make is called.
         for entry in os.scandir(beside):
-            if entry.name not in ("results.xml", "sim_build"):
+            if entry.name not in _WRITTEN:
                 (folder / entry.name).symlink_to(entry.path)
     data_files.link_into(folder, build.path.parent)
     return folder

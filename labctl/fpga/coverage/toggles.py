@@ -23,6 +23,7 @@ _KNOWN = bytes.maketrans(b"01xXzZuUwWlLhH-", b"110000000000000")
 _ONES = bytes.maketrans(b"01xXzZuUwWlLhH-", b"010000000000000")
 # Wider ones, such as a memory as one vector, are left out; they would be most of the points.
 _MAX_WIDTH = 4096
+_MAX_BYTES = 256 * 1024 * 1024
 # Name, leftmost and rightmost index (both None for one bit without an index), width.
 _Signal = tuple[str, int | None, int | None, int]
 
@@ -52,9 +53,14 @@ class _Variable:
 
 
 def of_run(path: Path, core: Core, variant: Variant) -> list[Hits]:
-    """Return which bits toggled in the run that left the dump ``path``; none if it is damaged."""
+    """Return which bits toggled in the run that left the dump ``path``.
+
+    Nothing of a dump that is damaged, or so large that reading it takes minutes.
+    """
     name = f"{core.name}:{variant.name}" if variant.name else core.name
     try:
+        if path.stat().st_size > _MAX_BYTES:
+            return []
         with path.open("rb") as stream:
             return [toggled(stream, name)]
     except (OSError, ValueError, IndexError):
