@@ -22,7 +22,9 @@ from labctl.cli.fpga_common import (
     repro_command,
 )
 from labctl.cli.fpga_coverage import coverage, print_coverage
+from labctl.cli.fpga_lint import lint
 from labctl.cli.fpga_repro import repro, waves
+from labctl.cli.fpga_timing import timing
 from labctl.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ fpga.add_command(build)
 fpga.add_command(coverage)
 fpga.add_command(repro)
 fpga.add_command(waves)
+fpga.add_command(lint)
+fpga.add_command(timing)
 
 
 @fpga.command(

@@ -58,6 +58,61 @@ class TestCase:
 
 
 @dataclass(frozen=True)
+class Clock:
+    """A clock and what it must reach.
+
+    Attributes:
+        signal: Port of the top.
+        mhz: Frequency, MHz.
+    """
+
+    signal: str
+    mhz: float
+
+
+@dataclass(frozen=True)
+class Target:
+    """The FPGA that a core is made for.
+
+    Attributes:
+        family: ``ice40`` or ``ecp5``.
+        device: As its place-and-route tool names it.
+        package: Likewise.
+        constraints: File of pins; None for a core that is a part of a design.
+        dsp: Products may take DSP blocks.
+        parameters: Those of the top, on the FPGA; its defaults where nothing is said.
+    """
+
+    family: str = "ice40"
+    device: str = "up5k"
+    package: str = "sg48"
+    constraints: Path | None = None
+    dsp: bool = False
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """What a linter may say of a core.
+
+    Attributes:
+        reason: Why.
+        tool: Linter; empty for any.
+        rule: Its rule; empty for any. ``*`` and ``?`` stand for other characters, here and below.
+        file: Path, relative to the core's folder; empty for any.
+        message: Its message; empty for any.
+        line: Line of the core's file, from 1.
+    """
+
+    reason: str
+    tool: str = ""
+    rule: str = ""
+    file: str = ""
+    message: str = ""
+    line: int = 1
+
+
+@dataclass(frozen=True)
 class Core:
     """A design with its tests.
 
@@ -82,6 +137,9 @@ class Core:
         data: Files that the design reads as it runs, where the sources do not name them.
         simulators: Those that it works in; it is run in the first.
         kind: The kind of file: the name of its module in `labctl.fpga.readers`.
+        clocks: Its clocks, as its file says.
+        target: The FPGA that it is made for, or None.
+        waivers: What linters may say of it.
     """
 
     name: str
@@ -104,6 +162,9 @@ class Core:
     data: tuple[Path, ...] = ()
     simulators: tuple[str, ...] = ("icarus",)
     kind: str = "core"
+    clocks: tuple[Clock, ...] = ()
+    target: Target | None = None
+    waivers: tuple[Waiver, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from labctl.fpga.simulators import simulator_names
 from labctl.inventory.diagnostics import quote
@@ -61,13 +61,53 @@ class ClockEntry(_Strict):
     mhz: float = Field(12.0, gt=0, le=10_000, description="Frequency that it must reach, MHz.")
 
 
+def _listed(value: object) -> object:
+    return [] if value is None else [value] if isinstance(value, dict) else value
+
+
+# Not a union: what is wrong in it would be told once for each of its kinds.
+OneOrMore = Annotated[list[ClockEntry], BeforeValidator(_listed)]
+
+
 class TargetEntry(_Strict):
     """The FPGA that it is made for."""
 
     family: Literal["ice40", "ecp5"] = Field("ice40", description="Family.")
     device: Name = Field("up5k", description="Device, as its place-and-route tool names it.")
     package: Name = Field("sg48", description="Package.")
-    constraints: FilePath | None = Field(None, description="File of pins (.pcf, .lpf).")
+    constraints: FilePath | None = Field(
+        None,
+        description="File of pins (.pcf, .lpf). Without one the core is a part of a design: its "
+        "clock is measured between registers, and it has no bitstream.",
+    )
+    dsp: bool = Field(False, description="Products may take DSP blocks.")
+    parameters: dict[Identifier, Parameter] = Field(
+        {}, description="Parameters of the top on the FPGA; its defaults where nothing is said."
+    )
+
+
+class WaiverEntry(_Strict):
+    """What a linter may say. It applies where all that it names is so; '*' and '?' work."""
+
+    reason: str = Field(min_length=1, description="Why it is no mistake.")
+    tool: Literal["icarus", "verilator", "verible", "yosys"] | None = Field(
+        None, description="Linter; any if not given."
+    )
+    rule: str | None = Field(None, description="Its rule, such as UNUSED.")
+    file: str | None = Field(None, description="File, relative to this one, such as rtl/a.v.")
+    message: str | None = Field(None, description="Its message.")
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if not (self.rule or self.message):
+            raise refuse("it would waive all that is said; name a 'rule', a 'message', or both")
+        return self
+
+
+class LintEntry(_Strict):
+    """What linters are told."""
+
+    waivers: list[WaiverEntry] = Field([], description="What they may say.")
 
 
 class CoreFile(_Strict):
@@ -101,7 +141,7 @@ class CoreFile(_Strict):
     python: list[FilePath] = Field(
         ["tb"], description="Folders from which Python imports the tests; the first has them."
     )
-    clock: ClockEntry | None = Field(None, description="Its clock, where it has one.")
+    clock: OneOrMore = Field([], description="Its clock, or a list of them.")
     simulators: list[Simulator] = Field(
         ["icarus"], min_length=1, description="Simulators that it works in, the usual one first."
     )
@@ -112,6 +152,7 @@ class CoreFile(_Strict):
         2048, ge=64, description="Memory that one simulation may take, MiB of address space."
     )
     target: TargetEntry | None = Field(None, description="The FPGA that it is made for.")
+    lint: LintEntry | None = Field(None, description="What linters are told.")
 
     @model_validator(mode="after")
     def _few_variants(self) -> Self:

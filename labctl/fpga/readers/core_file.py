@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from labctl.errors import UsageError
-from labctl.fpga.model import Core, Problem, TestCase, Value, Variant
+from labctl.fpga.model import Clock, Core, Problem, Target, TestCase, Value, Variant, Waiver
 from labctl.fpga.readers.test_modules import read_tests
-from labctl.fpga.schema import CoreFile
+from labctl.fpga.schema import CoreFile, TargetEntry
 from labctl.inventory.diagnostics import Diagnostic, InventoryError, quote, shown_path
 from labctl.inventory.textfile import read_text
 from labctl.inventory.validate import Steps, explain, locate
@@ -60,7 +61,7 @@ def read_core(path: Path) -> Core:
         node = locate(root, steps)
         found.append(Diagnostic(node.line, node.column, message))
 
-    core = _core(path, said, complain)
+    core = replace(_core(path, said, complain), waivers=_waivers(said, root))
     if found:
         raise InventoryError(shown, found)
     return core
@@ -84,7 +85,28 @@ def _core(path: Path, said: CoreFile, complain: Complain) -> Core:
         python=python,
         timeout_s=said.timeout_s,
         memory_mib=said.memory_mib,
+        clocks=tuple(Clock(one.signal, one.mhz) for one in said.clock),
+        target=_target(folder, said.target, complain),
     )
+
+
+def _target(folder: Path, said: TargetEntry | None, complain: Complain) -> Target | None:
+    if said is None:
+        return None
+    pins = folder / said.constraints if said.constraints else None
+    if pins and not pins.is_file():
+        complain(("target", "constraints"), f"there is no file {quote(said.constraints)}")
+    return Target(said.family, said.device, said.package, pins, said.dsp, dict(said.parameters))
+
+
+def _waivers(said: CoreFile, root: MappingNode) -> tuple[Waiver, ...]:
+    return tuple(
+        Waiver(
+            one.reason, one.tool or "", one.rule or "", one.file or "", one.message or "",
+            locate(root, ("lint", "waivers", index)).line,
+        )
+        for index, one in enumerate(said.lint.waivers if said.lint else ())
+    )  # fmt: skip
 
 
 def _sources(

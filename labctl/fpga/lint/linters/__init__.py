@@ -1,0 +1,1 @@
+"""Linters, one module each; see `labctl.fpga.lint.finding.Linter`."""
