@@ -23,6 +23,7 @@ from labctl.cli.fpga_common import (
 )
 from labctl.cli.fpga_coverage import coverage, print_coverage
 from labctl.cli.fpga_lint import lint
+from labctl.cli.fpga_mutate import mutate
 from labctl.cli.fpga_netlist import netlist
 from labctl.cli.fpga_repro import repro, waves
 from labctl.cli.fpga_timing import timing
@@ -59,6 +60,7 @@ fpga.add_command(waves)
 fpga.add_command(lint)
 fpga.add_command(timing)
 fpga.add_command(netlist)
+fpga.add_command(mutate)
 
 
 @fpga.command(

@@ -179,7 +179,7 @@ def _work(state: _Run, queue: JobQueue) -> list[str]:
                 break
             last, index, job = taken
             folder = state.folder / f"{index + 1:05d}"
-            working = _prepare(folder, job, last.build)
+            working = prepare(folder, job, last.build)
             task = Task(job, last.build, working, state.options.waves == "always")
             result = _run_one(state, engine, task)
             if result.note:
@@ -195,7 +195,7 @@ def _work(state: _Run, queue: JobQueue) -> list[str]:
     return notes
 
 
-def _prepare(folder: Path, job: Job, build: Build) -> Path:
+def prepare(folder: Path, job: Job, build: Build) -> Path:
     """Make the working directory of a job."""
     folder.mkdir()
     beside = job.unit.core.beside
@@ -234,7 +234,7 @@ def _replay(state: _Run, outcome: Outcome, built: dict[str, Build | BuildError])
         job = failed.job
         there = built[_build_name(job.unit)]
         assert isinstance(there, Build)
-        folder = _prepare(state.folder / f"waves-{number}", job, there)
+        folder = prepare(state.folder / f"waves-{number}", job, there)
         again = _run_one(state, engine, Task(job, there, folder, waves=True))
         if again.waves:
             waves[job.name] = again.waves

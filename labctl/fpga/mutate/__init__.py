@@ -1,0 +1,1 @@
+"""Mutants of a core: does the testbench notice a design with one wrong gate?"""
