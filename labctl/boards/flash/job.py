@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from labctl.boards.bench import Bench
+from labctl.boards.flash.bitstream import check_timing
 from labctl.boards.flash.checks import check, check_image
 from labctl.boards.flash.identity import IdentityBook, check_model
 from labctl.boards.flash.image import Image, Segment
@@ -124,7 +125,7 @@ class FlashJob:
 
         Args:
             wait_s: Wait so long for whoever holds the line.
-            force: Plan as if nothing were there.
+            force: Plan as if nothing were there, and take a bitstream that is too slow.
 
         Raises:
             RefusedError: The image or the board is the wrong one.
@@ -132,6 +133,8 @@ class FlashJob:
         """
         method, bench = self._method, self._bench
         method.rewrite = force
+        if not force:
+            check_timing(self._image.path)
         check_image(self._image, bench.model, method.target, method.accepts)
         segments = method.layout(self._image)
         check(self._image, bench.model, method.target, segments)
