@@ -40,8 +40,12 @@ Exit codes: 0 it is there, 1 it is not, or the image or the board is the wrong o
 )
 @click.option("--kind", metavar="KIND", help="Take IMAGE for this kind of file, such as raw.")
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would be done, and stop.")
-@click.option("--force", is_flag=True, help="Write it even if it is there already, and\n"
-              "a bitstream of an FPGA even if its timing failed.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Write it even if it is there already, and\n"
+    "a bitstream of an FPGA even if its timing failed.",
+)
 @click.option("--new-board", is_flag=True, help="The board was replaced by another one.")
 @click.option(
     "--wait", "wait_s", type=click.FloatRange(0, 3600), default=0.0, metavar="SECONDS",

@@ -71,8 +71,9 @@ def _clocks(data: dict[str, Any]) -> str:
     for one in clocks if isinstance(clocks, list) else []:
         if isinstance(one, dict):
             wanted, reached = one.get("wanted_mhz"), one.get("reached_mhz")
-            numbers = isinstance(wanted, int | float) and isinstance(reached, int | float)
-            if numbers and reached < wanted:
+            if not isinstance(wanted, int | float) or not isinstance(reached, int | float):
+                continue
+            if reached < wanted:
                 name = clean_line(str(one.get("signal")))
                 slow.append(f"{name} reaches {reached:.1f} of {wanted:.1f} MHz")
     return f": {', '.join(slow)}" if slow else ""

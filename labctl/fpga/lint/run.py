@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -56,7 +56,7 @@ def installed() -> dict[str, Program]:
 
 
 def lint(
-    wanted: Sequence[tuple[Core, Variant]], programs: dict[str, Program], jobs: int
+    wanted: Sequence[tuple[Core, Variant]], programs: Mapping[str, Program], jobs: int
 ) -> list[Report]:
     """Return what ``programs`` say of the cores in ``wanted``, one report for each core.
 
@@ -77,7 +77,7 @@ def lint(
             if one.NAME in programs and (first or one.PER_VARIANT)
         ]  # fmt: skip
     with ThreadPoolExecutor(max(1, jobs)) as pool:
-        answers = list(pool.map(lambda one: _ask(*one, programs), questions))
+        answers = list(pool.map(lambda one: _ask(one, programs), questions))
     reports = []
     for core in cores.values():
         said = [
@@ -92,7 +92,8 @@ def lint(
     return reports
 
 
-def _ask(core: Core, variant: Variant, linter: Linter, programs: dict[str, Program]) -> list[Finding]:
+def _ask(question: tuple[Core, Variant, Linter], programs: Mapping[str, Program]) -> list[Finding]:
+    core, variant, linter = question
     command = linter.command(core, variant, programs[linter.NAME].path)
     code, output = run_bounded(command, cwd=core.path.parent, deadline_s=_DEADLINE_S)
     text = clean(output)

@@ -132,7 +132,7 @@ def _changes(line: str, cells: Cells) -> bool:
 
 
 def with_selector(verilog: str, top: str, width: int) -> str:
-    """Return ``verilog`` with the wire of the selector in ``top`` made a register that reads a file.
+    """Return ``verilog`` with the selector of ``top`` made a register that reads a file.
 
     Raises:
         SynthesisError: There is none: there was nothing to change.

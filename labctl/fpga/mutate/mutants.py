@@ -17,9 +17,7 @@ _WORDS = {
     "cnot1": "inverted while bit {ctrl} is 1",
 }
 # An option begins where one of these names follows; a name of a cell may hold anything else.
-_OPTION = re.compile(
-    r" -(?=(?:mode|ctrl|module|cell|port|portbit|ctrlbit|wire|wirebit|src) )"
-)
+_OPTION = re.compile(r" -(?=(?:mode|ctrl|module|cell|port|portbit|ctrlbit|wire|wirebit|src) )")
 # "rtl/a.v:12.3-12.9": file, first line and column, last line and column.
 _PLACE = re.compile(r"^(?P<file>.+):(?P<line>\d+)\.\d+(?:-\d+\.\d+)?$")
 # Names that yosys makes: "$add$rtl/a.v:12$5", "$procmux$12", "$auto$...".

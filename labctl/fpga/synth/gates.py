@@ -34,7 +34,7 @@ _INIT = re.compile(r"^(`define SB_DFF_INIT) .*$", re.MULTILINE)
 
 
 def cells_of(core: Core) -> str:
-    """Return of which cells the netlist of ``core`` is made: those of its target if they are known."""
+    """Return the cells for a netlist of ``core``: those of its target, if they are known."""
     family = core.target.family if core.target else ""
     return family if family in CELLS else "generic"
 
@@ -73,9 +73,7 @@ def gates(
                 f"not synthesised: {why}", thing=one.name, action="see 'labctl fpga lint'"
             )
         text = (folder / "netlist.v").read_text()
-        (folder / "netlist.v").write_text(
-            with_parameters(text, core.top, folder / "netlist.json")
-        )
+        (folder / "netlist.v").write_text(with_parameters(text, core.top, folder / "netlist.json"))
         if models:
             (folder / "cells.v").write_text(models)
 

@@ -97,9 +97,7 @@ def _command(family: Family, target: Target) -> str:
     return " ".join(filter(None, [family.synth, family.dsp if target.dsp else family.no_dsp]))
 
 
-def _netlist(
-    one: design.Design, top: str, around: str, command: str, yosys: Program
-) -> Netlist:
+def _netlist(one: design.Design, top: str, around: str, command: str, yosys: Program) -> Netlist:
     def make(folder: Path) -> None:
         lines = script.reading(one)
         if around:

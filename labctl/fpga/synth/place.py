@@ -74,9 +74,7 @@ class Place:
     def margin(self) -> float:
         """How good it is: the worst ratio of what is reached to what is wanted (or to 1 MHz)."""
         ratios = [one.reached / (one.wanted or 1.0) for one in self.clocks if one.reached]
-        wanted = [
-            one.reached / one.wanted for one in self.clocks if one.reached and one.wanted
-        ]
+        wanted = [one.reached / one.wanted for one in self.clocks if one.reached and one.wanted]
         return min(wanted or ratios, default=0.0)
 
 
@@ -163,5 +161,3 @@ def worst_path(report: Mapping[str, Any]) -> str:
 def _short(cell: str) -> str:
     """Return the name that a person gave, without what the tools added."""
     return re.sub(r"(?:_SB_|_TRELLIS|\$|_LC$).*", "", cell) or cell
-
-

@@ -49,7 +49,7 @@ class Wanted:
         name: Its name; YoWASP's is ``yowasp-NAME``.
         debian: Debian 12's package; empty if there is none.
         pypi: YoWASP's package.
-        ask: The argument by which it says its version.
+        ask: The argument by which it says its version; empty if it says none.
     """
 
     name: str
@@ -67,7 +67,7 @@ def find(wanted: Wanted) -> Program:
     """
     path = shutil.which(wanted.name)
     if path is not None:
-        return Program(path, _version(path, wanted.ask, _ASK_S))
+        return Program(path, _version(path, wanted.ask, _ASK_S) if wanted.ask else "")
     beside = Path(sys.executable).with_name(YOWASP + wanted.name)
     path = str(beside) if beside.is_file() else shutil.which(YOWASP + wanted.name)
     if path is not None:
@@ -85,8 +85,16 @@ def _warm(path: str, wanted: Wanted) -> Program:
     if not mark.is_file():
         with locked(place / f"{YOWASP}lock", what=wanted.name):
             if not mark.is_file():
-                mark.write_text(_version(path, wanted.ask, _WARM_S))
+                mark.write_text(_first_call(path, wanted.ask))
     return Program(path, mark.read_text(), yowasp=True)
+
+
+def _first_call(path: str, ask: str) -> str:
+    if ask:
+        return _version(path, ask, _WARM_S)
+    # Whatever it says to this, it is compiled then.
+    run_bounded([path, "-h"], cwd=Path(tempfile.gettempdir()), deadline_s=_WARM_S)
+    return ""
 
 
 def _version(path: str, ask: str, deadline_s: float) -> str:
@@ -98,7 +106,9 @@ def _version(path: str, ask: str, deadline_s: float) -> str:
     return lines[0]
 
 
-def run(program: Program, arguments: Sequence[str], *, cwd: Path, deadline_s: float) -> tuple[str, str]:
+def run(
+    program: Program, arguments: Sequence[str], *, cwd: Path, deadline_s: float
+) -> tuple[str, str]:
     """Run ``program``; return all that it said, and why it failed in one line (empty: it did not).
 
     Args:

@@ -1,7 +1,7 @@
 """Lines of scripts of yosys.
 
-Source: yosys' own ``help``; the quoting is that of `Pass::call` (kernel/register.cc): a word in double
-quotes may hold blanks.
+Source: yosys' own ``help``; the quoting is that of `Pass::call` (kernel/register.cc): a word in
+double quotes may hold blanks.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ def reading(design: Design) -> list[str]:
             f"-set {name} {_constant(value)}" for name, value in sorted(design.parameters.items())
         ]
         lines.append(" ".join(["chparam", *settings, design.top]))
+        # A design with parameters may get another name, such as "$paramod\\fifo\\WIDTH=...".
+        lines += [f"hierarchy -check -top {design.top}", f"rename -top {design.top}"]
     return lines
 
 

@@ -107,7 +107,9 @@ def find_tools(families: Sequence[Family]) -> Tools:
     return Tools(yosys, {one.name: programs.find(one.place) for one in dict.fromkeys(families)})
 
 
-def measure(wanted: Sequence[Wanted], seeds: Sequence[int], jobs: int, tools: Tools) -> list[Timing]:
+def measure(
+    wanted: Sequence[Wanted], seeds: Sequence[int], jobs: int, tools: Tools
+) -> list[Timing]:
     """Return area and clock of each of ``wanted``.
 
     Args:
@@ -173,5 +175,3 @@ def _try(one: Wanted, netlist: Netlist, tools: Tools, seed: int) -> Place | Labc
         return done
     names = ",".join(clock.signal for clock in one.core.clocks) or CLOCK
     return replace(done, clocks=tuple(replace(clock, signal=names) for clock in done.clocks))
-
-

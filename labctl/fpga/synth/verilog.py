@@ -10,6 +10,9 @@ from pathlib import Path
 from labctl.errors import LabctlError
 from labctl.fpga.model import Core, Variant
 
+# A netlist of gates takes so many times what the core itself takes: a product of LUTs is slow.
+_SLOWER = 10.0
+
 
 def with_parameters(verilog: str, top: str, netlist: Path) -> str:
     """Return ``verilog`` with the parameters of the core declared in its module ``top``.
@@ -56,6 +59,6 @@ def in_place_of(core: Core, variant: Variant, sources: tuple[Path, ...]) -> tupl
     baked = Variant(variant.name)
     changed = replace(
         core, sources=sources, include=(), defines={}, flags=(), variants=(baked,),
-        environment={**parameters, **core.environment},
+        environment={**parameters, **core.environment}, timeout_s=_SLOWER * core.timeout_s,
     )  # fmt: skip
     return changed, baked

@@ -7,6 +7,7 @@ here are the classes of the manual page, told by the text.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from labctl.fpga.build import literal
 from labctl.fpga.lint.finding import Finding, place_of
@@ -14,21 +15,21 @@ from labctl.fpga.model import Core, Variant
 
 NAME = "icarus"
 PROGRAM = "iverilog"
-VERSION = ("-V",)
+VERSION: Sequence[str] = ("-V",)
 INSTALL = "apt install iverilog"
 PER_VARIANT = True
 _LINE = re.compile(r"^(?P<file>[^:\n]+):(?P<line>\d+): (?P<text>.+)$")
 _RULES = (
     ("implicit", re.compile(r"implicit definition of wire")),
     ("portbind", re.compile(r"[Pp]ort .*expects \d+ bits?|dangling|[Ii]nput port .* floating")),
-    ("select-range", re.compile(r"out of bounds|out of range|returning 'b?x|[Rr]eplacing select")),
+    ("select-range", re.compile(r"select .* (?:after|before) vector|out of (?:bounds|range)")),
     ("infloop", re.compile(r"infinite loop")),
     ("sensitivity", re.compile(r"sensitive to|sensitivity|@\*")),
     ("parameter", re.compile(r"parameter \S+ not found")),
     ("timescale", re.compile(r"timescale")),
 )
 # They count others, or repeat what the line before said.
-_NOISE = re.compile(r"^(?:\s|: )|error\(s\) during elaboration|^I give up")
+_NOISE = re.compile(r"^\s|error\(s\) during elaboration|^I give up")
 
 
 def command(core: Core, variant: Variant, program: str) -> list[str]:
@@ -52,6 +53,8 @@ def read(output: str, core: Core) -> list[Finding]:
             continue
         where = _LINE.match(line)
         text = where["text"].strip() if where else line.strip()
+        if text.startswith(":"):
+            continue  # more of the line before
         if where is None and not re.match(r"(?i)error|warning|unable", text):
             continue
         warning = re.match(r"(?i)warning: ", text)

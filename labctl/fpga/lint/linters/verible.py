@@ -6,13 +6,14 @@ Source: ``verible-verilog-lint --help`` (``--rules_config_search``) and its READ
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from labctl.fpga.lint.finding import Finding, place_of
 from labctl.fpga.model import Core, Variant
 
 NAME = "verible"
 PROGRAM = "verible-verilog-lint"
-VERSION = ("--version",)
+VERSION: Sequence[str] = ("--version",)
 INSTALL = "a release of github.com/chipsalliance/verible, in PATH"
 PER_VARIANT = False
 _LINE = re.compile(

@@ -6,6 +6,7 @@ Source: its manual, "Errors and Warnings"; the form of the lines is that of vers
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from labctl.fpga.build import literal
 from labctl.fpga.lint.finding import Finding, place_of
@@ -13,7 +14,7 @@ from labctl.fpga.model import Core, Value, Variant
 
 NAME = "verilator"
 PROGRAM = "verilator"
-VERSION = ("--version",)
+VERSION: Sequence[str] = ("--version",)
 INSTALL = "apt install verilator"
 PER_VARIANT = True
 _LINE = re.compile(

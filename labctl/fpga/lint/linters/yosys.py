@@ -6,6 +6,7 @@ Source: ``yosys -p "help check"`` and what 0.23 says while it reads.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from labctl.fpga.lint.finding import Finding, place_of
 from labctl.fpga.model import Core, Variant
@@ -13,12 +14,10 @@ from labctl.fpga.synth import design, script
 
 NAME = "yosys"
 PROGRAM = "yosys"
-VERSION = ("-V",)
+VERSION: Sequence[str] = ("-V",)
 INSTALL = "apt install yosys"
 PER_VARIANT = True
-_LINE = re.compile(
-    r"^(?:(?P<file>[^:\n]+):(?P<line>\d+): )?(?P<kind>Warning|ERROR): (?P<text>.+)$"
-)
+_LINE = re.compile(r"^(?:(?P<file>[^:\n]+):(?P<line>\d+): )?(?P<kind>Warning|ERROR): (?P<text>.+)$")
 _LATCH = re.compile(r"^Latch inferred for signal `(?P<signal>[^']+)' from process (?P<where>.*)$")
 # A place within a text: "... `\\top.$proc$rtl/a.v:8$5'", "... See rtl/a.v:8".
 _PLACE = re.compile(r"(?P<file>[^$`'\s]+\.\w+):(?P<line>\d+)(?:\.\d+)?")
@@ -60,8 +59,6 @@ def read(output: str, core: Core) -> list[Finding]:
     return found
 
 
-def _finding(
-    severity: str, rule: str, text: str, at: re.Match[str] | None, core: Core
-) -> Finding:
+def _finding(severity: str, rule: str, text: str, at: re.Match[str] | None, core: Core) -> Finding:
     path = place_of(at["file"], core) if at else None
     return Finding(NAME, severity, rule, text, path, int(at["line"]) if at else 0)
