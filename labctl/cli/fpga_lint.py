@@ -39,6 +39,7 @@ def lint(select: tuple[str, ...], folder: str, jobs: int | None, as_json: bool) 
     """Ask linters about cores: all, or those that SELECT names."""
     from labctl.fpga.choice import choose
     from labctl.fpga.lint import run
+    from labctl.fpga.simulators.base import is_vhdl
     from labctl.inventory.diagnostics import shown_path
     from labctl.report.jsondoc import document
     from labctl.report.terminal import Terminal
@@ -46,7 +47,13 @@ def lint(select: tuple[str, ...], folder: str, jobs: int | None, as_json: bool) 
     project = open_project(folder)
     chosen = choose(project, select)
     programs = run.installed()
-    wanted = [(one.core, variant) for one in chosen for variant in one.variants]
+    vhdl = [one.core.name for one in chosen if any(map(is_vhdl, one.core.sources))]
+    wanted = [
+        (one.core, variant)
+        for one in chosen
+        if one.core.name not in vhdl
+        for variant in one.variants
+    ]
     with files_are_told():
         reports = run.lint(wanted, programs, jobs or cpus())
     found = [(report.core, one) for report in reports for one in report.findings]
@@ -56,6 +63,7 @@ def lint(select: tuple[str, ...], folder: str, jobs: int | None, as_json: bool) 
         data = {
             "tools": {name: program.version for name, program in programs.items()},
             "absent": [one.NAME for one in absent],
+            "vhdl": vhdl,
             "findings": [_data(core.name, one) for core, one in found],
             "waived": [
                 {**_data(report.core.name, one), "reason": by.reason}
@@ -83,6 +91,8 @@ def lint(select: tuple[str, ...], folder: str, jobs: int | None, as_json: bool) 
         terminal.line(
             f"{len(found)} found, {waived} waived in {len(reports)} cores; asked: {asked}"
         )
+        if vhdl:
+            terminal.line(f"not looked at, as they are in VHDL: {', '.join(vhdl)}")
         for one in absent:
             terminal.line(f"not asked: {one.NAME} ({one.INSTALL})")
     if found:

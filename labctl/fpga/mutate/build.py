@@ -44,7 +44,7 @@ def mutated(
     Raises:
         SynthesisError: yosys cannot read it, or finds nothing to change.
     """
-    one = design.of(core, variant.parameters)
+    one = design.of(core, variant)
 
     def make(folder: Path) -> None:
         # 'mutate -o' takes no quotes, and the name of the folder may have blanks.

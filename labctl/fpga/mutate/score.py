@@ -19,8 +19,8 @@ from labctl.fpga.engines.watch import Cancelled
 from labctl.fpga.model import Core, TestCase, Variant
 from labctl.fpga.mutate.build import mutated, select
 from labctl.fpga.mutate.mutants import Mutant
-from labctl.fpga.regression import prepare, run_one
-from labctl.fpga.results import JobResult
+from labctl.fpga.regression import prepare
+from labctl.fpga.results import JobResult, read_result
 from labctl.fpga.selection import Job, Unit
 from labctl.fpga.synth.programs import Program
 from labctl.fpga.toolchain import Toolchain
@@ -152,9 +152,9 @@ class _Bench:
         core = replace(self.core, timeout_s=limit_s)
         job = Job(Unit(core, self._variant, test), self._seed)
         try:
-            prepare(folder, job)
+            prepare(folder, job, self._build)
             select(folder, number)
-            return run_one(engine, Task(job, self._build, folder))
+            return read_result(job, folder, engine.run(Task(job, self._build, folder)))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from labctl.errors import LabctlError
-from labctl.fpga.model import Core, Value
+from labctl.fpga.data_files import data_files
+from labctl.fpga.model import Core, Value, Variant
+from labctl.fpga.simulators.base import is_vhdl, merged_defines
 
-# Directives and system tasks that read a file whose name is written there.
 _INCLUDE = re.compile(r'^\s*`include\s+"([^"\n]+)"', re.MULTILINE)
-_DATA = re.compile(r'\$readmem[hb]\s*\(\s*"([^"\n]+)"')
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Design:
         include: Folders of `` `include``.
         defines: Macros; None is one without a value.
         parameters: Of the top.
+        data: Files that it reads, such as those of ``$readmemh``.
     """
 
     name: str
@@ -39,13 +40,24 @@ class Design:
     include: tuple[Path, ...] = ()
     defines: Mapping[str, Value | None] = field(default_factory=dict)
     parameters: Mapping[str, Value] = field(default_factory=dict)
+    data: tuple[Path, ...] = ()
 
 
-def of(core: Core, parameters: Mapping[str, Value]) -> Design:
-    """Return the design of ``core`` with ``parameters``."""
+def of(core: Core, variant: Variant) -> Design:
+    """Return the design of ``core`` with the parameters ``variant``.
+
+    Raises:
+        LabctlError: It is in VHDL.
+    """
+    if any(is_vhdl(source) for source in core.sources):
+        raise LabctlError(
+            "it is in VHDL, and yosys reads Verilog", thing=core.name,
+            action="translate it (ghdl --synth --out=verilog)",
+        )  # fmt: skip
     return Design(
         core.name, core.top, core.path.parent.absolute(), core.sources, core.include,
-        core.defines, dict(parameters),
+        merged_defines(core, variant), dict(variant.parameters),
+        tuple(data_files(core, variant).values()),
     )  # fmt: skip
 
 
@@ -87,24 +99,17 @@ def _sum(path: Path) -> str:
 
 
 def _named(design: Design) -> Iterator[Path]:
-    """Yield the files that the sources name, and those that these name, each once."""
+    """Yield the files that the sources read, each once."""
+    yield from design.data
     waiting = list(design.sources)
     seen = {path.absolute() for path in waiting}
-    texts = [value for value in design.parameters.values() if isinstance(value, str)]
-    for name in texts:
-        path = design.folder / name
-        if name and path.is_file() and path.absolute() not in seen:
-            seen.add(path.absolute())
-            yield path
     while waiting:
         path = waiting.pop()
         text = path.read_text(encoding="utf-8", errors="replace")
-        for pattern, follow in ((_INCLUDE, True), (_DATA, False)):
-            for name in pattern.findall(text):
-                for folder in (path.parent, design.folder, *design.include):
-                    there = Path(os.path.normpath(folder.absolute() / name))
-                    if there not in seen and there.is_file():
-                        seen.add(there)
-                        yield there
-                        if follow:
-                            waiting.append(there)
+        for name in _INCLUDE.findall(text):
+            for folder in (path.parent, design.folder, *design.include):
+                there = Path(os.path.normpath(folder.absolute() / name))
+                if there not in seen and there.is_file():
+                    seen.add(there)
+                    waiting.append(there)
+                    yield there

@@ -55,7 +55,7 @@ def gates(
         SynthesisError: It cannot be synthesised.
         LabctlError: The models of the cells are missing.
     """
-    one = design.of(core, variant.parameters)
+    one = design.of(core, variant)
     models = _models(yosys, power_up) if cells == "ice40" else ""
     dsp = " -dsp" if core.target and core.target.dsp else ""
     command = f"synth_ice40{dsp}" if cells == "ice40" else "synth -flatten"

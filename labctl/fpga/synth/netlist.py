@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from labctl.errors import LabctlError
-from labctl.fpga.model import Core, Target, Value
+from labctl.fpga.model import Core, Target, Value, Variant
 from labctl.fpga.synth import design, script
 from labctl.fpga.synth.families import Family
 from labctl.fpga.synth.harness import TOP, clocks_of, harness
@@ -69,7 +69,7 @@ def synthesise(
     Raises:
         SynthesisError: It cannot be synthesised.
     """
-    one = design.of(core, parameters)
+    one = design.of(core, Variant(parameters=parameters))
     return _netlist(one, core.top, "", _command(family, target), yosys)
 
 
@@ -88,7 +88,7 @@ def synthesise_between_registers(
             "it has no clock that could be measured", thing=core.name,
             action=f"name it in {core.path.name}: 'clock: {{signal: …, mhz: …}}'",
         )  # fmt: skip
-    one = design.of(core, parameters)
+    one = design.of(core, Variant(parameters=parameters))
     around = harness(core.top, alone.ports, clocks)
     return _netlist(one, TOP, around, _command(family, target), yosys)
 

@@ -55,10 +55,16 @@ def _declaration(name: str, text: str) -> str:
 
 def in_place_of(core: Core, variant: Variant, sources: tuple[Path, ...]) -> tuple[Core, Variant]:
     """Return ``core`` with ``sources`` in the place of its own, which are made for ``variant``."""
-    parameters = {f"PARAM_{name}": str(value) for name, value in variant.parameters.items()}
-    baked = Variant(variant.name)
+    # Nothing is to be set any more; but tests read the parameters from their environment, too.
+    baked = replace(
+        variant, parameters={}, defines={},
+        environment={
+            **{f"PARAM_{name}": str(value) for name, value in variant.parameters.items()},
+            **core.environment, **variant.environment,
+        },
+    )  # fmt: skip
     changed = replace(
-        core, sources=sources, include=(), defines={}, flags=(), variants=(baked,),
-        environment={**parameters, **core.environment}, timeout_s=_SLOWER * core.timeout_s,
+        core, sources=sources, include=(), defines={}, flags=(), variants=(baked,), data=(),
+        simulators=("icarus",), timeout_s=_SLOWER * core.timeout_s,
     )  # fmt: skip
     return changed, baked

@@ -64,7 +64,10 @@ def test_the_digest_follows_all_that_the_text_names(tmp_path: Path) -> None:
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    one = design.Design("x", "x", tmp_path, (tmp_path / "rtl/a.v",), (tmp_path / "inc",))
+    source = Core(
+        "x", tmp_path / "core.yaml", "", "x", (tmp_path / "rtl/a.v",), (tmp_path / "inc",)
+    )
+    one = design.of(source, Variant())
     before = design.digest(one)
     for name in ("rtl/a.v", "inc/b.vh", "inc/c.vh", "rom.hex"):
         (tmp_path / name).write_text(files[name] + "\n")
@@ -73,10 +76,15 @@ def test_the_digest_follows_all_that_the_text_names(tmp_path: Path) -> None:
     (tmp_path / "other.hex").write_text("11\n")
     assert design.digest(one) == before
     # A text may name a file.
-    named = replace(one, parameters={"FILE": "other.hex"})
+    named = design.of(source, Variant(parameters={"FILE": "other.hex"}))
     then = design.digest(named)
     (tmp_path / "other.hex").write_text("22\n")
     assert design.digest(named) != then
+
+
+def test_a_design_in_vhdl_is_refused_with_the_way_out() -> None:
+    with pytest.raises(LabctlError, match="ghdl --synth"):
+        design.of(replace(CORE, sources=(Path("/p/a.vhd"),)), Variant())
 
 
 # --- the harness

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from labctl.fpga.build import literal
 from labctl.fpga.lint.finding import Finding, place_of
 from labctl.fpga.model import Core, Variant
+from labctl.fpga.simulators.base import literal, merged_defines
 
 NAME = "icarus"
 PROGRAM = "iverilog"
@@ -37,7 +37,7 @@ def command(core: Core, variant: Variant, program: str) -> list[str]:
     return [
         program, "-t", "null", "-g2012", "-Wall", "-Wno-timescale", "-s", core.top,
         *(f"-D{name}" if value is None else f"-D{name}={value}"
-          for name, value in core.defines.items()),
+          for name, value in merged_defines(core, variant).items()),
         *(f"-I{folder.absolute()}" for folder in core.include),
         *(f"-P{core.top}.{name}={literal(value)}" for name, value in variant.parameters.items()),
         *core.flags,

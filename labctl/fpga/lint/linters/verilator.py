@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from labctl.fpga.build import literal
 from labctl.fpga.lint.finding import Finding, place_of
 from labctl.fpga.model import Core, Value, Variant
+from labctl.fpga.simulators.base import literal, merged_defines
 
 NAME = "verilator"
 PROGRAM = "verilator"
@@ -30,7 +30,7 @@ def command(core: Core, variant: Variant, program: str) -> list[str]:
     return [
         program, "--lint-only", "-Wall", "--top-module", core.top,
         *(f"-D{name}" if value is None else f"-D{name}={value}"
-          for name, value in core.defines.items()),
+          for name, value in merged_defines(core, variant).items()),
         *(f"-I{folder.absolute()}" for folder in core.include),
         *(f"-G{name}={_unsized(value)}" for name, value in variant.parameters.items()),
         *(str(source.absolute()) for source in core.sources),

@@ -35,7 +35,7 @@ _RULES = (
 
 def command(core: Core, variant: Variant, program: str) -> list[str]:
     """See `labctl.fpga.lint.finding.Linter`."""
-    one = design.of(core, variant.parameters)
+    one = design.of(core, variant)
     lines = [*script.reading(one), f"hierarchy -check -top {one.top}", "proc", "check"]
     return [program, "-Q", "-T", "-p", "\n".join(lines)]
 
