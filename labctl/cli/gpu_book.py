@@ -15,6 +15,7 @@ from labctl.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from labctl.gpu.bookings import Entry
+    from labctl.gpu.report import Share, Use
     from labctl.gpu.show import Line
 
 
@@ -26,7 +27,8 @@ Examples:
   labctl gpu book local:0:3 --for 1h        MIG device 3 of card 0 of this machine
 
 All or none. It keeps nobody out: others see it, and 'labctl gpu free' passes it
-over. The file is $LABCTL_GPU_DB; name one that all can write to share it.
+over. They are kept in $LABCTL_GPU_DB: a file that all can write, or the URL of
+a PostgreSQL server.
 
 Exit codes: 0 booked, 1 the card cannot be used, 2 bad usage, 3 not reached,
 4 somebody else has booked it."""
@@ -91,7 +93,7 @@ def _split(card: str) -> tuple[str, str]:
 
 
 def _find(lines: list[Line], host: str, name: str, card: str) -> Line | None:
-    from labctl.gpu.history import key
+    from labctl.gpu.identity import key
 
     own = [line for line in lines if line.reading.host == host]
     for line in own:
@@ -131,43 +133,102 @@ def release(*, card: str, as_json: bool) -> int:
     epilog="""\b
 Examples:
   labctl gpu bookings
+  labctl gpu bookings --since 7d
   labctl gpu bookings --json
 
-Exit codes: 0 shown, 4 the file is locked."""
+Beside each booking: how much of it was used so far, and how much stood idle.
+Below: who used a card without a booking of their own. Both need 'labctl gpu
+record'.
+
+Exit codes: 0 shown, 2 bad usage, 3 the server was not reached, 4 the file is
+locked."""
+)
+@click.option(
+    "--since", default="24h", show_default=True, metavar="SPAN", help="For use without booking."
 )
 @json_option
-def bookings(*, as_json: bool) -> int:
-    """List the bookings that have not ended."""
+def bookings(*, since: str, as_json: bool) -> int:
+    """List the bookings that have not ended, and use without one."""
     from labctl.gpu import bookings as kept
-    from labctl.gpu.place import database_path
+    from labctl.gpu.report import report, uses
     from labctl.gpu.store import opened
+    from labctl.store.schema import NothingThereError
 
     now = int(time.time())
-    found: list[Entry] = []
-    if database_path().is_file():
+    begin = now - kept.span(since)
+    found: list[Use] = []
+    unbooked: list[Share] = []
+    try:
         with opened(write=False) as database:
-            found = kept.entries(database, now=now)
-    _print_entries(found, now, as_json=as_json)
+            found = uses(database, now=now)
+            unbooked = report(database, since=begin, until=now).unbooked
+    except NothingThereError:
+        pass
+    _print_uses(found, unbooked, now, since, as_json=as_json)
     return int(ExitCode.OK)
 
 
-def _print_entries(found: list[Entry], now: int, *, as_json: bool) -> None:
+def _print_uses(
+    found: list[Use], unbooked: list[Share], now: int, since: str, *, as_json: bool
+) -> None:
+    from labctl.gpu.bookings import clock
+    from labctl.gpu.page import number
+    from labctl.report.jsondoc import document
+    from labctl.report.terminal import Terminal
+
+    if as_json:
+        data = {
+            "bookings": [
+                {**_entry(use.entry), "used_hours": use.used, "idle_hours": use.idle}
+                for use in found
+            ],
+            "unbooked": [
+                {"host": one.host, "unit": one.unit, "people": list(one.people),
+                 "state": one.state, "hours": one.amount.hours, "booked_by_others": one.booked == 2}
+                for one in unbooked
+            ],
+        }  # fmt: skip
+        sys.stdout.write(document("gpu-bookings", 1, data) + "\n")
+        return
+    terminal = Terminal()
+    if found:
+        rows = [
+            (use.entry.host, use.entry.name, use.entry.person, clock(use.entry.since, now),
+             clock(use.entry.until, now), number(use.used), number(use.idle), use.entry.note)
+            for use in found
+        ]  # fmt: skip
+        header = ("HOST", "GPU", "PERSON", "SINCE", "UNTIL", "USED h", "IDLE h", "NOTE")
+        terminal.table(header, rows)
+    else:
+        terminal.line("no bookings")
+    if unbooked:
+        terminal.line()
+        terminal.line(f"used without booking in the last {since}:")
+        rows_ = [
+            (one.host, one.unit, one.person or "-", one.state, f"{one.amount.hours:.1f}",
+             "somebody else had booked it" if one.booked else "")
+            for one in unbooked
+        ]  # fmt: skip
+        terminal.table(("HOST", "GPU", "PERSON", "STATE", "HOURS", ""), rows_)
+
+
+def _entry(entry: Entry) -> dict[str, object]:
     from datetime import UTC, datetime
 
+    def iso(moment: int) -> str:
+        return datetime.fromtimestamp(moment, UTC).isoformat()
+
+    return {**asdict(entry), "since": iso(entry.since), "until": iso(entry.until)}
+
+
+def _print_entries(found: list[Entry], now: int, *, as_json: bool) -> None:
     from labctl.gpu.bookings import clock
     from labctl.report.jsondoc import document
     from labctl.report.terminal import Terminal
 
     if as_json:
-
-        def iso(moment: int) -> str:
-            return datetime.fromtimestamp(moment, UTC).isoformat()
-
-        data = [
-            {**asdict(entry), "since": iso(entry.since), "until": iso(entry.until)}
-            for entry in found
-        ]
-        sys.stdout.write(document("gpu-bookings", 1, {"bookings": data}) + "\n")
+        data = {"bookings": [_entry(entry) for entry in found]}
+        sys.stdout.write(document("gpu-bookings", 1, data) + "\n")
         return
     terminal = Terminal()
     if not found:

@@ -11,10 +11,15 @@ import click
 
 from labctl.cli.common import AppContext, complete_hosts, json_option
 from labctl.cli.gpu import look_at, looking
-from labctl.errors import ExitCode, UsageError
+from labctl.errors import ExitCode, LabctlError, UsageError
 
 if TYPE_CHECKING:
-    from labctl.gpu.history import Share
+    from labctl.gpu.history import Sample
+    from labctl.gpu.report import Report, Share
+    from labctl.gpu.totals import Amount
+
+# What a recorder keeps in mind while the database is away: a day of one sample a minute.
+_MOST_WAITING = 1440
 
 
 @click.command(
@@ -23,9 +28,13 @@ Examples:
   labctl gpu record                    one sample, as a timer or cron would
   labctl gpu record --every 1m         until Ctrl-C
   LABCTL_GPU_DB=/srv/lab/gpu.sqlite labctl gpu record @gpu
+  LABCTL_GPU_DB=postgresql://lab@db/lab labctl gpu record @gpu --every 1m
 
-Exit codes: 0 recorded, 2 bad usage, 3 a host was not reached (the others are
-recorded), 4 the file is locked, 130 interrupted."""
+With --every, a database that cannot be written is waited for; the samples of
+up to a day are written late.
+
+Exit codes: 0 recorded, 2 bad usage, 3 a host (the others are recorded) or the
+server was not reached, 4 the file is locked, 130 interrupted."""
 )
 @click.argument("hosts", nargs=-1, shell_complete=complete_hosts)
 @click.option("--every", default="", metavar="SPAN", help="Go on, a sample each 30s, 1m, 5m.")
@@ -44,9 +53,9 @@ def record(
 ) -> int:
     """Keep a sample of every card of HOSTS."""
     from labctl.gpu.bookings import span
-    from labctl.gpu.history import LONGEST_GAP_S
-    from labctl.gpu.history import record as keep
-    from labctl.gpu.store import opened
+    from labctl.gpu.history import samples
+    from labctl.gpu.place import database_place
+    from labctl.gpu.rollup import LONGEST_GAP_S
     from labctl.report.jsondoc import document
 
     pause = span(every) if every else 0
@@ -54,14 +63,16 @@ def record(
         raise UsageError(
             "samples are 1 s to 5 m apart", thing=every, action="a longer gap counts as no record"
         )
+    database_place()  # what cannot be is said before the first look
+    waiting: list[tuple[int, list[Sample]]] = []
     while True:
         began = time.time()
         readings, lines, _ = look_at(app, hosts, accept_new=accept_new, deadline=deadline)
-        with opened() as database:
-            added = keep(database, lines, now=int(began))
+        waiting.append((int(began), samples(lines)))
+        added = _write(waiting, go_on=bool(pause))
         missing = [reading.host for reading in readings if reading.error]
         if as_json:
-            data = {"recorded": added, "not_reached": missing}
+            data = {"recorded": added, "not_reached": missing, "waiting": len(waiting)}
             sys.stdout.write(document("gpu-record", 1, data) + "\n")
         else:
             lost = f"; not reached: {', '.join(missing)}" if missing else ""
@@ -72,6 +83,29 @@ def record(
         time.sleep(max(0.0, began + pause - time.time()))
 
 
+def _write(waiting: list[tuple[int, list[Sample]]], *, go_on: bool) -> int:
+    """Keep what ``waiting`` holds and empty it; return how many samples were new.
+
+    With ``go_on`` a database that cannot be written just now is waited for: the samples stay, the
+    latest ``_MOST_WAITING`` rounds of them.
+    """
+    from labctl.gpu.history import record as keep
+    from labctl.gpu.store import opened
+
+    try:
+        with opened() as database:
+            added = sum(keep(database, found, now=moment) for moment, found in waiting)
+    except LabctlError as error:
+        if not go_on:
+            raise
+        del waiting[:-_MOST_WAITING]
+        sys.stderr.write(f"labctl: {error}\n")
+        sys.stderr.write(f"labctl: {len(waiting)} rounds wait to be written\n")
+        return 0
+    waiting.clear()
+    return added
+
+
 @click.command(
     epilog="""\b
 Examples:
@@ -80,42 +114,51 @@ Examples:
   labctl gpu report --html week.html   a page that needs nothing else, to read or print
   labctl gpu report --json
 
+Times are exact to the second. What was not recorded counts as nothing.
+
 Exit codes: 0 shown, 1 nothing was recorded in that time, 2 bad usage,
-4 the file is locked."""
+3 the server was not reached, 4 the file is locked."""
 )
 @click.option("--since", default="7d", show_default=True, metavar="SPAN", help="24h, 7d, 4w.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print rows of host, card, person, state.")
+@click.option(
+    "--csv", "as_csv", is_flag=True, help="Print a row for each card, state, and who held it."
+)
 @click.option(
     "--html", type=click.Path(dir_okay=False), metavar="FILE", help="Write one page to FILE."
 )
 @json_option
 def report(*, since: str, as_csv: bool, html: str | None, as_json: bool) -> int:
-    """Show who had which card for how long, and how much of it idle."""
+    """Show who had which card for how long, what stood idle or was booked for nothing, faults."""
     from labctl.gpu.bookings import span
-    from labctl.gpu.history import shares
-    from labctl.gpu.page import page
-    from labctl.gpu.place import database_path
+    from labctl.gpu.report import Report
+    from labctl.gpu.report import report as made
     from labctl.gpu.store import opened
+    from labctl.store.schema import NothingThereError
 
     now = int(time.time())
-    seconds = span(since)
-    found = []
-    if database_path().is_file():
+    begin = now - span(since)
+    found = None
+    try:
         with opened(write=False) as database:
-            found = shares(database, since=now - seconds, until=now)
-            if html and found:
-                _write_page(html, page(database, found, since=now - seconds, until=now))
+            found = made(database, since=begin, until=now)
+            if html and found.shares:
+                from labctl.gpu.course import course
+                from labctl.gpu.page import page
+
+                _write_page(html, page(found, course(database, since=begin, until=now)))
+    except NothingThereError:
+        pass
     if as_json:
-        _print_json(found, now - seconds, now)
+        _print_json(found or Report(begin, now, [], [], 0))
     elif as_csv:
-        _print_csv(found)
-    elif found and html:
-        sys.stdout.write(f"{html}\n")
-    elif found:
-        _print_tables(found)
-    else:
+        _print_csv(found.shares if found else [])
+    elif found is None or not found.shares:
         sys.stdout.write(f"nothing was recorded in the last {since}; 'labctl gpu record' records\n")
-    return int(ExitCode.OK if found else ExitCode.NOT_FINE)
+    elif html:
+        sys.stdout.write(f"{html}\n")
+    else:
+        _print_tables(found)
+    return int(ExitCode.OK if found and found.shares else ExitCode.NOT_FINE)
 
 
 def _write_page(name: str, text: str) -> None:
@@ -129,49 +172,91 @@ def _write_page(name: str, text: str) -> None:
         raise UsageError(error.strerror or str(error), thing=name) from None
 
 
-def _print_json(found: list[Share], since: int, until: int) -> None:
-    from datetime import UTC, datetime
-
-    from labctl.gpu.history import by_person
+def _print_json(found: Report) -> None:
     from labctl.report.jsondoc import document
 
-    names = ("person", "hours", "idle_hours", "kwh")
     data = {
-        "since": datetime.fromtimestamp(since, UTC).isoformat(),
-        "until": datetime.fromtimestamp(until, UTC).isoformat(),
-        "people": [dict(zip(names, row, strict=True)) for row in by_person(found)],
-        "shares": [asdict(share) for share in found],
-    }
-    sys.stdout.write(document("gpu-report", 1, data) + "\n")
+        "since": _iso(found.since),
+        "until": _iso(found.until),
+        "people": [asdict(one) for one in found.people],
+        "cards": [
+            {"host": one.host, "unit": one.unit, "model": one.model, "states": one.states,
+             **_amount(one.amount)}
+            for one in found.cards
+        ],
+        "shares": [_share(one) for one in found.shares],
+        "faults": [
+            {**asdict(one), "first": _iso(one.first), "last": _iso(one.last)}
+            for one in found.faults
+        ],
+        "bookings": found.bookings,
+        "unbooked": [_share(one) for one in found.unbooked],
+        "unused": [_share(one) for one in found.unused],
+    }  # fmt: skip
+    sys.stdout.write(document("gpu-report", 2, data) + "\n")
+
+
+def _iso(moment: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(moment, UTC).isoformat()
+
+
+def _amount(amount: Amount) -> dict[str, object]:
+    return {"hours": amount.hours, "load": amount.mean_load, "kwh": amount.kwh}
+
+
+def _share(one: Share) -> dict[str, object]:
+    return {
+        "host": one.host, "unit": one.unit, "model": one.model, "people": list(one.people),
+        "state": one.state, "booked": ("no", "yes", "by others")[one.booked], "why": one.why,
+        **_amount(one.amount),
+    }  # fmt: skip
 
 
 def _print_csv(found: list[Share]) -> None:
     import csv
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(("host", "gpu", "model", "person", "state", "hours", "load_percent", "kwh"))
-    for share in found:
+    writer.writerow(
+        ("host", "gpu", "model", "person", "state", "hours", "load_percent", "kwh", "booked", "why")
+    )
+    for one in found:
+        load, kwh = one.amount.mean_load, one.amount.kwh
         writer.writerow(
-            (share.host, share.unit, share.model, share.person, share.state,
-             f"{share.hours:.3f}", f"{share.load:.1f}", f"{share.kwh:.3f}")
+            (one.host, one.unit, one.model, one.person, one.state, f"{one.amount.hours:.4f}",
+             "" if load is None else f"{load:.1f}", "" if kwh is None else f"{kwh:.4f}",
+             ("no", "yes", "by others")[one.booked], one.why)
         )  # fmt: skip
 
 
-def _print_tables(found: list[Share]) -> None:
-    from labctl.gpu.history import by_person
+def _print_tables(found: Report) -> None:
+    from labctl.gpu.page import merged, number
     from labctl.report.terminal import Terminal
 
     terminal = Terminal()
     people = [
-        (name, f"{held:.1f}", f"{idle:.1f}", f"{kwh:.1f}")
-        for name, held, idle, kwh in by_person(found)
-    ]
+        (one.name, f"{one.hours:.1f}", f"{one.idle:.1f}", f"{one.shared:.1f}",
+         f"{one.unbooked:.1f}", f"{one.unused:.1f}", number(one.kwh))
+        for one in found.people
+    ]  # fmt: skip
     if people:
-        terminal.table(("PERSON", "HOURS", "OF THEM IDLE", "kWh"), people)
+        header = ("PERSON", "HOURS HELD", "IDLE", "SHARED", "UNBOOKED", "BOOKED, NOT USED", "kWh")
+        terminal.table(header, people)
         terminal.line()
     rows = [
-        (share.host, share.unit, share.model, share.state, share.person or "-",
-         f"{share.hours:.1f}", f"{share.load:.0f}%")
-        for share in found
+        (one.host, one.unit, one.model, one.state, one.person or "-", f"{one.amount.hours:.1f}",
+         number(one.amount.mean_load, "%", 0))
+        for one in merged(found.shares)
     ]  # fmt: skip
     terminal.table(("HOST", "GPU", "MODEL", "STATE", "PERSON", "HOURS", "LOAD"), rows)
+    if found.faults:
+        from labctl.gpu.drawing import day
+
+        faults = [
+            (one.host, one.unit, one.state, one.why, day(one.first), day(one.last),
+             f"{one.hours:.1f}")
+            for one in found.faults
+        ]  # fmt: skip
+        terminal.line()
+        terminal.table(("HOST", "GPU", "STATE", "WHAT", "FIRST", "LAST", "HOURS"), faults)

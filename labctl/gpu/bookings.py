@@ -5,14 +5,14 @@ from __future__ import annotations
 import getpass
 import os
 import re
-import sqlite3
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from labctl.errors import BusyError, UsageError
-from labctl.gpu.history import key
+from labctl.gpu.identity import key
 from labctl.gpu.reading import Reading, Unit
 from labctl.gpu.rule import Booking
+from labctl.store.database import Database, Value
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -52,9 +52,7 @@ def span(text: str) -> int:
     return int(float(match.group(1)) * _SECONDS[match.group(2)])
 
 
-def holding(
-    database: sqlite3.Connection, reading: Reading, unit: Unit, *, now: int
-) -> Booking | None:
+def holding(database: Database, reading: Reading, unit: Unit, *, now: int) -> Booking | None:
     """Return the booking of a unit that holds now, or None."""
     row = database.execute(
         "SELECT person, until, running FROM bookings WHERE host = ? AND key = ? AND since <= ?"
@@ -65,7 +63,7 @@ def holding(
 
 
 def book(
-    database: sqlite3.Connection,
+    database: Database,
     units: list[tuple[Reading, Unit]],
     *,
     person: str,
@@ -73,7 +71,7 @@ def book(
     until: int,
     note: str = "",
 ) -> list[Entry]:
-    """Book ``units`` for ``person`` until ``until``: all or none; one's own booking is renewed.
+    """Book ``units`` for ``person`` until ``until``: all or none; one's own lasts longer.
 
     Raises:
         BusyError: One is booked by somebody else.
@@ -88,24 +86,49 @@ def book(
                 f"booked by {other.person} until {other.until}",
                 thing=f"{reading.host} {unit.name}",
             )
-    entries = []
-    for reading, unit in units:
+    return [
+        _renewed(database, reading, unit, person=person, now=now, until=until, note=note)
+        for reading, unit in units
+    ]
+
+
+def _renewed(
+    database: Database,
+    reading: Reading,
+    unit: Unit,
+    *,
+    person: str,
+    now: int,
+    until: int,
+    note: str,
+) -> Entry:
+    """Let the person's booking of ``unit`` last until ``until``, or make one."""
+    held = database.execute(
+        "SELECT id, since FROM bookings WHERE host = ? AND key = ? AND person = ? AND running = 0"
+        " AND since <= ? AND until > ? ORDER BY id LIMIT 1",
+        (reading.host, key(unit), person, now, now),
+    ).fetchone()
+    values = (reading.host, key(unit), unit.name, person, held[1] if held else now, until, note)
+    if held:
         database.execute(
-            "DELETE FROM bookings WHERE host = ? AND key = ? AND person = ? AND NOT running",
-            (reading.host, key(unit), person),
+            "UPDATE bookings SET until = ?, note = ? WHERE id = ?", (until, note, held[0])
         )
-        values = (reading.host, key(unit), unit.name, person, now, until, note)
-        cursor = database.execute(
-            "INSERT INTO bookings (host, key, name, person, since, until, note)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            values,
-        )
-        entries.append(Entry(cursor.lastrowid or 0, *values))
-    return entries
+        return Entry(held[0], *values)
+    return Entry(_new(database, *values, running=0), *values)
+
+
+def _new(database: Database, *values: Value, running: int) -> int:
+    return int(
+        database.execute(
+            "INSERT INTO bookings (host, key, name, person, since, until, note, running)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            (*values, running),
+        ).fetchone()[0]
+    )
 
 
 def take(
-    database: sqlite3.Connection,
+    database: Database,
     units: list[tuple[Reading, Unit]],
     *,
     person: str,
@@ -121,25 +144,20 @@ def take(
         other = holding(database, reading, unit, now=now)
         if other and (other.running or other.person != person):
             return None
-    ids = []
-    for reading, unit in units:
-        cursor = database.execute(
-            "INSERT INTO bookings (host, key, name, person, since, until, note, running)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, 1)",
-            (reading.host, key(unit), unit.name, person, now, until, note),
-        )
-        ids.append(cursor.lastrowid or 0)
-    return ids
+    return [
+        _new(database, reading.host, key(unit), unit.name, person, now, until, note, running=1)
+        for reading, unit in units
+    ]
 
 
-def extend(database: sqlite3.Connection, ids: list[int], *, until: int) -> None:
+def extend(database: Database, ids: list[int], *, until: int) -> None:
     """Let the bookings ``ids`` end at ``until``."""
     database.executemany(
         "UPDATE bookings SET until = ? WHERE id = ?", [(until, one) for one in ids]
     )
 
 
-def entries(database: sqlite3.Connection, *, now: int) -> list[Entry]:
+def entries(database: Database, *, now: int) -> list[Entry]:
     """Return the bookings that have not ended, by host and card."""
     rows = database.execute(
         "SELECT id, host, key, name, person, since, until, note, running FROM bookings"
@@ -149,8 +167,20 @@ def entries(database: sqlite3.Connection, *, now: int) -> list[Entry]:
     return [replace(Entry(*row), running=bool(row[-1])) for row in rows]
 
 
+def bookers(database: Database, *, now: int) -> dict[tuple[str, str], list[str]]:
+    """Return who has booked what at ``now``: for each host and key, the first to book first."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for host, name, person in database.execute(
+        "SELECT host, key, person FROM bookings WHERE since <= ? AND until > ?"
+        " ORDER BY running DESC, id",
+        (now, now),
+    ):
+        found.setdefault((host, name), []).append(person)
+    return found
+
+
 def release(
-    database: sqlite3.Connection, *, person: str, now: int, host: str = "", name: str = ""
+    database: Database, *, person: str, now: int, host: str = "", name: str = ""
 ) -> list[Entry]:
     """End the bookings of ``person`` (on ``host``, of the unit ``name``) and return them."""
     ended = [

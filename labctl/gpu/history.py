@@ -1,163 +1,174 @@
-"""What was: samples of the cards, and the hours that reports read."""
+"""What was: samples of the cards, as they are recorded."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from labctl.facts.value import Fact, Known
+from labctl.gpu.bookings import bookers
+from labctl.gpu.identity import key
 from labctl.gpu.reading import Reading, Unit
+from labctl.gpu.rollup import LONGEST_GAP_S, Kept, keep
 from labctl.gpu.rule import State
 from labctl.gpu.show import Line, named_people
+from labctl.report.sanitize import clean_line
+from labctl.store.database import Database
 
-# A sample stands for the time since the one before it, but not for a gap in the recording.
-LONGEST_GAP_S = 300
-_HOUR = 3600
-
-
-def key(unit: Unit) -> str:
-    """Return what identifies a unit on its machine: its UUID, else its address or index."""
-    for fact in (unit.uuid, unit.card.pci):
-        if isinstance(fact, Known) and (unit.part is None or fact is unit.uuid):
-            return fact.value
-    return unit.name
+T = TypeVar("T")
+FAULTS = (State.SICK, State.GHOST, State.UNKNOWN)
+IN_USE = (State.BUSY, State.IDLE_HELD)
+# How the names of several holders of one card are kept.
+_BETWEEN = "\n"
 
 
-def record(database: sqlite3.Connection, lines: Sequence[Line], *, now: int) -> int:
-    """Add a sample of every unit in ``lines``; return how many were new.
+@dataclass(frozen=True)
+class Sample:
+    """What one look at a unit has found, ready to be kept.
 
-    A second recorder in the same second adds nothing.
+    Attributes:
+        holders: Who uses it, the one with the most memory first.
+        why: What is wrong with it, if anything.
+        utilisation: Percent.
+        memory: Bytes in use.
+        power: Watts; None for a part of a card, which does not say.
     """
-    added = 0
-    for line in lines:
-        unit = _unit_id(database, line.reading, line.unit)
-        person = _person_id(database, line)
-        before = database.execute(
-            "SELECT max(time) FROM samples WHERE unit = ? AND time <= ?", (unit, now)
-        ).fetchone()[0]
-        load, memory, power = _value(line.unit.utilisation), line.unit.memory_used, line.unit.card
-        found = database.execute(
-            "INSERT OR IGNORE INTO samples VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (unit, now, str(line.verdict.state), person, load, _value(memory), _value(power.power)),
-        )
-        if not found.rowcount:
-            continue
-        added += 1
-        if before is not None:
-            seconds = min(now - before, LONGEST_GAP_S)
-            _add_hour(database, line, unit, person or 0, now, seconds)
-    return added
+
+    host: str
+    key: str
+    name: str
+    model: str
+    state: State
+    holders: tuple[str, ...] = ()
+    why: str = ""
+    utilisation: float | None = None
+    memory: int | None = None
+    power: float | None = None
 
 
-def _add_hour(
-    database: sqlite3.Connection, line: Line, unit: int, person: int, now: int, seconds: int
-) -> None:
-    load = _value(line.unit.utilisation) or 0.0
-    watts = _value(line.unit.card.power) if line.unit.part is None else None
-    database.execute(
-        "INSERT INTO hours VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-        " seconds = seconds + excluded.seconds, load = load + excluded.load,"
-        " joules = joules + excluded.joules",
-        (now // _HOUR * _HOUR, unit, str(line.verdict.state), person, seconds, load * seconds,
-         (watts or 0.0) * seconds),
-    )  # fmt: skip
+def samples(lines: Iterable[Line]) -> list[Sample]:
+    """Return a sample of each of ``lines``."""
+    return [_sample(line) for line in lines]
 
 
-def _value(fact: Fact[float] | Fact[int]) -> float | None:
+def _sample(line: Line) -> Sample:
+    unit, state = line.unit, line.verdict.state
+    why = line.verdict.why if state in FAULTS else ""
+    if state is not State.SICK:
+        # Sizes and process ids change from one look to the next, and make no new fault.
+        why = re.sub(r"\d+", "N", why)
+    return Sample(
+        line.reading.host,
+        key(unit),
+        unit.name,
+        unit.model,
+        state,
+        tuple(clean_line(name) for name in named_people(line)),
+        clean_line(why, limit=200),
+        _known(unit.utilisation),
+        _known(unit.memory_used),
+        _known(unit.card.power) if unit.part is None else None,
+    )
+
+
+def _known(fact: Fact[T]) -> T | None:
     return fact.value if isinstance(fact, Known) else None
 
 
-def _unit_id(database: sqlite3.Connection, reading: Reading, unit: Unit) -> int:
+def record(database: Database, found: Sequence[Sample], *, now: int) -> int:
+    """Add what was ``found`` at ``now``; return how many samples were new.
+
+    A second recorder in the same second adds nothing. Samples may come late, and out of order.
+    """
+    booked = bookers(database, now=now)
+    added = 0
+    for sample in found:
+        people = booked.get((sample.host, sample.key), [])
+        holders = sample.holders
+        kind = 0
+        if sample.state is State.BOOKED:
+            holders, kind = (people[0],) if people else (), 1
+        elif sample.state in IN_USE and people:
+            kind = 1 if set(people) & set(holders) else 2
+        kept = Kept(
+            _unit_id(database, sample), now, 0, str(sample.state),
+            _person_id(database, holders), kind, _fault_id(database, sample.why),
+            sample.utilisation, sample.memory, sample.power,
+        )  # fmt: skip
+        added += keep(database, kept)
+    return added
+
+
+def _unit_id(database: Database, sample: Sample) -> int:
     return int(
         database.execute(
             "INSERT INTO units (host, key, name, model) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (host, key) DO UPDATE SET name = excluded.name, model = excluded.model"
             " RETURNING id",
-            (reading.host, key(unit), unit.name, unit.model),
+            (sample.host, sample.key, sample.name, sample.model),
         ).fetchone()[0]
     )
 
 
-def _person_id(database: sqlite3.Connection, line: Line) -> int | None:
-    names = named_people(line)
-    if not names:
-        return None
+def _person_id(database: Database, holders: Sequence[str]) -> int:
+    if not holders:
+        return 0
     return int(
         database.execute(
             "INSERT INTO people (name) VALUES (?)"
             " ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id",
-            (names[0],),
+            (_BETWEEN.join(sorted(set(holders))),),
         ).fetchone()[0]
     )
 
 
-def idle_s(database: sqlite3.Connection, reading: Reading, unit: Unit, *, now: int) -> float | None:
+def _fault_id(database: Database, why: str) -> int:
+    if not why:
+        return 0
+    return int(
+        database.execute(
+            "INSERT INTO faults (why) VALUES (?)"
+            " ON CONFLICT (why) DO UPDATE SET why = excluded.why RETURNING id",
+            (why,),
+        ).fetchone()[0]
+    )
+
+
+def names_of(holders: str | None) -> tuple[str, ...]:
+    """Return the names that are kept as one."""
+    return tuple(holders.split(_BETWEEN)) if holders else ()
+
+
+def idle_s(database: Database, reading: Reading, unit: Unit, *, now: int) -> float | None:
     """Return for how long a unit has been held without any work; None if that is not known.
 
     Only unbroken history counts: a gap in the recording may hide work.
     """
-    rows = database.execute(
-        "SELECT time, state, utilisation FROM samples JOIN units ON units.id = samples.unit"
-        " WHERE host = ? AND key = ? AND time <= ? ORDER BY time DESC",
-        (reading.host, key(unit), now),
-    )
     since = now
     known = False
-    for time, state, load in rows:
+    for time, state, load in _backwards(database, reading.host, key(unit), now):
         if since - time > LONGEST_GAP_S or load is None or load > 0:
             break
-        if state not in (State.BUSY, State.IDLE_HELD):
+        if state not in IN_USE:
             break
         since, known = time, True
     return float(now - since) if known else None
 
 
-@dataclass(frozen=True)
-class Share:
-    """Time of one unit in one state by one person (empty: nobody), summed up.
-
-    Attributes:
-        load: Mean utilisation in that time, percent.
-        kwh: Energy drawn in that time.
-    """
-
-    host: str
-    unit: str
-    model: str
-    person: str
-    state: str
-    hours: float
-    load: float
-    kwh: float
-
-
-def shares(database: sqlite3.Connection, *, since: int, until: int) -> list[Share]:
-    """Return the times between ``since`` and ``until``, whole hours of them."""
-    rows = database.execute(
-        "SELECT units.host, units.name, units.model, coalesce(people.name, ''), hours.state,"
-        " sum(seconds), sum(load), sum(joules)"
-        " FROM hours JOIN units ON units.id = hours.unit"
-        " LEFT JOIN people ON people.id = hours.person"
-        " WHERE hour >= ? AND hour < ? GROUP BY hours.unit, hours.person, hours.state"
-        " ORDER BY units.host, units.name, sum(seconds) DESC",
-        (since // _HOUR * _HOUR, until),
-    )
-    return [
-        Share(host, unit, model, person, state, seconds / _HOUR,
-              load / seconds if seconds else 0.0, joules / 3.6e6)
-        for host, unit, model, person, state, seconds, load, joules in rows
-    ]  # fmt: skip
-
-
-def by_person(found: Iterable[Share]) -> list[tuple[str, float, float, float]]:
-    """Return for each person: name, hours held, hours of them idle-held, kWh; most hours first."""
-    sums: dict[str, list[float]] = {}
-    for share in found:
-        if share.person:
-            entry = sums.setdefault(share.person, [0.0, 0.0, 0.0])
-            entry[0] += share.hours
-            entry[1] += share.hours if share.state == State.IDLE_HELD else 0.0
-            entry[2] += share.kwh
-    rows = [(name, held, idle, kwh) for name, (held, idle, kwh) in sums.items()]
-    return sorted(rows, key=lambda row: -row[1])
+def _backwards(
+    database: Database, host: str, name: str, now: int
+) -> Iterator[tuple[int, str, float | None]]:
+    """Yield time, state and load of samples from ``now`` back, in pieces: most need few."""
+    before, size = now + 1, 32
+    while True:
+        rows = database.execute(
+            "SELECT time, state, utilisation FROM samples JOIN units ON units.id = samples.unit"
+            " WHERE host = ? AND key = ? AND time < ? ORDER BY time DESC LIMIT ?",
+            (host, name, before, size),
+        ).fetchall()
+        yield from rows
+        if len(rows) < size:
+            return
+        before, size = rows[-1][0], min(size * 4, 4096)

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from labctl.errors import LabctlError
 from labctl.facts.value import Known
-from labctl.gpu.place import database_path
+from labctl.gpu.place import database_place
 from labctl.gpu.reading import Reading, Unit
 from labctl.gpu.rule import Verdict, judge
 from labctl.gpu.show import Line, lines
+from labctl.store.place import Place
+from labctl.store.schema import NothingThereError
+
+# What a server that does not answer may cost: the cards can be shown without it.
+_PATIENCE_S = 3.0
 
 
 def judged(
-    readings: Sequence[Reading], *, now: int | None = None, path: Path | None = None
+    readings: Sequence[Reading], *, now: int | None = None, place: Place | None = None
 ) -> tuple[list[Line], str]:
     """Return a line for each unit, and what is to be said of history and bookings, or nothing.
 
-    A damaged file costs the history and the bookings, not the cards.
+    A database that cannot be read costs the history and the bookings, not the cards.
     """
-    path = path or database_path()
     moment = int(time.time()) if now is None else now
-    # Empty: another labctl is just making it.
-    if not path.is_file() or path.stat().st_size == 0:
-        return lines(readings), ""
-    from labctl.gpu import bookings, history, store  # noqa: PLC0415 - slow, and not always needed
+    from labctl.gpu import bookings, history, store  # noqa: PLC0415 - not always needed
 
     try:
-        with store.opened(path, write=False) as database:
+        with store.opened(
+            place or database_place(), write=False, patience_s=_PATIENCE_S
+        ) as database:
 
             def rule(reading: Reading, unit: Unit) -> Verdict:
                 assert reading.facts is not None
@@ -41,5 +43,7 @@ def judged(
                 )
 
             return lines(readings, rule), ""
+    except NothingThereError:
+        return lines(readings), ""
     except LabctlError as error:
         return lines(readings), f"without bookings and history: {error}"

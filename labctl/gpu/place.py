@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from labctl.paths import state_dir
+from labctl.store.place import Place
+
+VARIABLE = "LABCTL_GPU_DB"
 
 
-def database_path() -> Path:
-    """Return the file: ``$LABCTL_GPU_DB``, or the user's own; it may not exist."""
-    named = os.environ.get("LABCTL_GPU_DB")
-    return Path(named) if named else state_dir() / "gpu" / "gpu.sqlite"
+def database_place() -> Place:
+    """Return the place that ``$LABCTL_GPU_DB`` names (a path or a URL), or the user's own file.
+
+    Raises:
+        UsageError: It names none, or holds a password.
+    """
+    return Place.of(os.environ.get(VARIABLE) or state_dir() / "gpu" / "gpu.sqlite")

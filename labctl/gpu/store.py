@@ -1,133 +1,137 @@
-"""The file that history and bookings are kept in: SQLite, one for a lab.
+"""What is kept of cards: samples, the sums that reports read, bookings.
 
-``$LABCTL_GPU_DB`` names it, so that people share one; otherwise it is the user's own. Its faults
-are told as what they are: locked, full, damaged, not writable.
+``$LABCTL_GPU_DB`` names a file or a PostgreSQL server, so that people share one; otherwise it is
+the user's own file. How it is opened, and what can go wrong: `labctl.store`.
+
+A sample tells what was so in the ``seconds`` before its ``time``: the time since the sample before
+it, as far as that is no gap. So samples of one unit never overlap, whoever recorded them and in
+whatever order, and what they say adds up to at most the time that passed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
-from labctl.errors import BusyError, LabctlError
-from labctl.gpu.place import database_path
-from labctl.paths import make_private
+from labctl.gpu.place import database_place
+from labctl.gpu.rollup import LONGEST_GAP_S, rebuild
+from labctl.store.database import PATIENCE_S, Database
+from labctl.store.database import opened as store_opened
+from labctl.store.place import Place
+from labctl.store.schema import Schema
 
-# How long to wait for another labctl that writes.
-_BUSY_S = 10.0
-_VERSION = 1
-
-_SCHEMA = """
+# Times are seconds since 1970, UTC.
+_FIRST = """
 CREATE TABLE units (
-    id INTEGER PRIMARY KEY,
+    id {id},
     host TEXT NOT NULL,
     key TEXT NOT NULL,       -- UUID, or index or address where it has none
     name TEXT NOT NULL,
     model TEXT NOT NULL,
     UNIQUE (host, key)
 );
-CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
--- One row for each unit and sample. Times are seconds since 1970, UTC.
+CREATE TABLE people (id {id}, name TEXT NOT NULL UNIQUE);
 CREATE TABLE samples (
     unit INTEGER NOT NULL REFERENCES units,
-    time INTEGER NOT NULL,
+    time BIGINT NOT NULL,
     state TEXT NOT NULL,
     person INTEGER REFERENCES people,
-    utilisation REAL,
-    memory INTEGER,
-    power REAL,
+    utilisation DOUBLE PRECISION,
+    memory BIGINT,
+    power DOUBLE PRECISION,
     PRIMARY KEY (unit, time)
-) WITHOUT ROWID;
--- What reports read: seconds by hour, unit, state and person; joules of what was drawn.
+) {clustered};
 CREATE TABLE hours (
-    hour INTEGER NOT NULL,
+    hour BIGINT NOT NULL,
     unit INTEGER NOT NULL REFERENCES units,
     state TEXT NOT NULL,
-    person INTEGER NOT NULL,  -- 0: nobody
-    seconds REAL NOT NULL,
-    load REAL NOT NULL,       -- utilisation x seconds
-    joules REAL NOT NULL,
+    person INTEGER NOT NULL,
+    seconds DOUBLE PRECISION NOT NULL,
+    load DOUBLE PRECISION NOT NULL,
+    joules DOUBLE PRECISION NOT NULL,
     PRIMARY KEY (hour, unit, state, person)
-) WITHOUT ROWID;
+) {clustered};
 CREATE TABLE bookings (
-    id INTEGER PRIMARY KEY,
+    id {id},
     host TEXT NOT NULL,
     key TEXT NOT NULL,
     name TEXT NOT NULL,
     person TEXT NOT NULL,
-    since INTEGER NOT NULL,
-    until INTEGER NOT NULL,
+    since BIGINT NOT NULL,
+    until BIGINT NOT NULL,
     note TEXT NOT NULL DEFAULT '',
     running INTEGER NOT NULL DEFAULT 0  -- 1: held by a command that runs, and by nobody else
 );
 CREATE INDEX bookings_by_unit ON bookings (host, key, until);
 """
 
+# How long each sample stands for, whether it was booked, why it was a fault; sums of it all that
+# are exact to the second, by hour and by day.
+_SECOND = """
+ALTER TABLE samples RENAME TO samples_before;
+CREATE TABLE samples (
+    unit INTEGER NOT NULL REFERENCES units,
+    time BIGINT NOT NULL,
+    seconds INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    person INTEGER NOT NULL,      -- of people: who holds it, several by a line each; 0: nobody
+    booked INTEGER NOT NULL,      -- 0: not, 1: by one who holds it, 2: by others only
+    fault INTEGER NOT NULL,       -- of faults; 0: none
+    utilisation DOUBLE PRECISION, -- percent
+    memory BIGINT,                -- bytes in use
+    power DOUBLE PRECISION,       -- watts; none of a part of a card
+    PRIMARY KEY (unit, time)
+) {clustered};
+INSERT INTO samples
+SELECT unit, time, CASE WHEN passed > GAP THEN GAP ELSE coalesce(passed, 0) END, state,
+    coalesce(person, 0), 0, 0, utilisation, memory,
+    CASE WHEN unit IN (SELECT id FROM units WHERE model LIKE '% MIG %') THEN NULL ELSE power END
+FROM (
+    SELECT samples_before.*, time - lag(time) OVER (PARTITION BY unit ORDER BY time) AS passed
+    FROM samples_before
+) AS known;
+DROP TABLE samples_before;
+DROP TABLE hours;
+CREATE TABLE faults (id {id}, why TEXT NOT NULL UNIQUE);
+CREATE TABLE sums (
+    span INTEGER NOT NULL,        -- 3600 or 86400
+    unit INTEGER NOT NULL REFERENCES units,
+    start BIGINT NOT NULL,
+    state TEXT NOT NULL,
+    person INTEGER NOT NULL,
+    booked INTEGER NOT NULL,
+    fault INTEGER NOT NULL,
+    seconds BIGINT NOT NULL,
+    load_s BIGINT NOT NULL,       -- seconds of which the utilisation is known
+    load DOUBLE PRECISION NOT NULL,    -- utilisation x seconds
+    power_s BIGINT NOT NULL,      -- seconds of which the power is known
+    joules DOUBLE PRECISION NOT NULL,
+    PRIMARY KEY (span, unit, start, state, person, booked, fault)
+) {clustered};
+CREATE INDEX sums_of_faults ON sums (span, start) WHERE fault > 0;
+""".replace("GAP", str(LONGEST_GAP_S))
+
+SCHEMA = Schema("gpu", (_FIRST, _SECOND, rebuild))
+
 
 @contextlib.contextmanager
-def opened(path: Path | None = None, *, write: bool = True) -> Iterator[sqlite3.Connection]:
+def opened(
+    where: str | Path | Place | None = None,
+    *,
+    write: bool = True,
+    patience_s: float = PATIENCE_S,
+) -> Iterator[Database]:
     """Open the database; what the block does is one transaction.
 
     Args:
-        path: The file; `database_path` if not given.
-        write: To write; then the file is made if need be. Who only reads needs no right to write,
-            and stands in nobody's way.
+        where: A path or URL; `database_place` if not given.
+        write: To write; who only reads makes nothing and stands in nobody's way.
+        patience_s: How long to wait for a server, and for other writers.
 
     Raises:
-        BusyError: Another labctl has been writing for too long.
-        LabctlError: It is damaged, full, not writable, or of a later labctl.
+        LabctlError: As `labctl.store.database.opened` has them.
     """
-    path = path or database_path()
-    try:
-        if write and not path.parent.is_dir():
-            make_private(path.parent)
-        name = f"file:{quote(str(path))}?mode={'rwc' if write else 'ro'}"
-        connection = sqlite3.connect(name, uri=True, timeout=_BUSY_S, isolation_level=None)
-    except (OSError, sqlite3.Error) as error:
-        raise _explained(error, path) from error
-    try:
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-        _prepare(connection, path, write=write)
-        yield connection
-        connection.execute("COMMIT")
-    except sqlite3.Error as error:
-        raise _explained(error, path) from error
-    finally:
-        connection.close()  # what was not committed is rolled back
-
-
-def _prepare(connection: sqlite3.Connection, path: Path, *, write: bool) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > _VERSION:
-        raise LabctlError("written by a later labctl", thing=str(path), action="update labctl")
-    if version == 0 and not write:
-        raise LabctlError("no database of labctl's", thing=str(path), action="move it away")
-    if version == 0:
-        for statement in _SCHEMA.split(";\n"):
-            if statement.strip():
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {_VERSION}")
-
-
-def _explained(error: Exception, path: Path) -> LabctlError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    thing = str(path)
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return BusyError(
-            f"another program has been writing to it for {_BUSY_S:.0f} s",
-            thing=thing,
-            action="see who: fuser -v FILE",
-        )
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return LabctlError(
-            "it is damaged, or no database",
-            thing=thing,
-            action="move it away; what can be saved: sqlite3 FILE .recover",
-        )
-    if code == sqlite3.SQLITE_FULL:
-        return LabctlError("the disk is full", thing=thing, action="make room: df -h")
-    return LabctlError(str(error), thing=thing, action="look at the file and its folder")
+    place = database_place() if where is None else where
+    with store_opened(place, SCHEMA, write=write, patience_s=patience_s) as database:
+        yield database

@@ -6,8 +6,11 @@ from pathlib import Path
 
 from test_gpu_store import MIN, START, record
 
-from labctl.gpu import history, store
+from labctl.gpu import store
+from labctl.gpu.course import course
 from labctl.gpu.page import page
+from labctl.gpu.report import report
+from labctl.store.database import Database
 
 
 class Checker(HTMLParser):
@@ -37,14 +40,19 @@ class Checker(HTMLParser):
         self.text += data
 
 
+def made(database: Database, since: int, until: int) -> str:
+    return page(
+        report(database, since=since, until=until), course(database, since=since, until=until)
+    )
+
+
 def test_the_page(tmp_path: Path) -> None:
     path = tmp_path / "db"
     hostile = "<script>alert(1)</script>&amp;"
     for minute in range(180):
         record(path, START + minute * MIN, load=60.0, person=hostile if minute < 90 else "")
     with store.opened(path) as database:
-        found = history.shares(database, since=START, until=START + 3 * 3600)
-        text = page(database, found, since=START, until=START + 3 * 3600)
+        text = made(database, START, START + 3 * 3600)
     checker = Checker()
     checker.feed(text)
     checker.close()
@@ -52,8 +60,12 @@ def test_the_page(tmp_path: Path) -> None:
     assert "script" not in checker.seen
     assert {"svg", "rect", "polyline", "table"} <= checker.seen
     assert hostile in checker.text
-    # One cell for each hour: two of them mostly busy or free, none missing.
-    assert len(re.findall("<rect", text)) == 3
+    # Busy in the first hour, free in the others: the second is half of each, and starts as free.
+    assert [(int(h), s) for h, s in re.findall(r"(\d+) h: ([a-z]+)", text)] == [
+        (1, "busy"), (2, "free"),
+    ]  # fmt: skip
+    # And three hours of the usual week.
+    assert len(re.findall("<rect", text)) == 2 + 3
     assert "url(" not in text
 
 
@@ -63,7 +75,8 @@ def test_a_page_of_a_year_shows_its_last_weeks(tmp_path: Path) -> None:
     for moment in (START, START + MIN, START + year, START + year + MIN):
         record(path, moment)
     with store.opened(path) as database:
-        until = START + year + 3600
-        found = history.shares(database, since=START, until=until)
-        text = page(database, found, since=START, until=until)
-    assert len(re.findall("<rect", text)) == 1
+        text = made(database, START, START + year + 3600)
+    # What is of this week lies in two hours, on the map and in the usual week; that of the year
+    # before in the lines only.
+    assert len(re.findall("<rect", text)) == 1 + 2
+    assert len(re.findall("<polyline", text)) == 2

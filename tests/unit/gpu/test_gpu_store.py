@@ -15,8 +15,11 @@ from labctl.facts.value import Known
 from labctl.gpu import bookings, history, store
 from labctl.gpu.judged import judged
 from labctl.gpu.reading import Reading, Unit
+from labctl.gpu.report import Share, by_person, report
 from labctl.gpu.rule import State
 from labctl.gpu.show import Line
+from labctl.store.database import Database
+from labctl.store.place import Place
 
 GIB = 1 << 30
 START = 1_800_000_000  # a full hour
@@ -38,6 +41,10 @@ def reading(host: str = "gpu1", *, load: float = 0.0, person: str = "ann", **mor
     return Reading(host, GpuFacts("x", cards=(card,)), holders)
 
 
+def shares(database: Database, *, since: int, until: int) -> list[Share]:
+    return report(database, since=since, until=until).shares
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "new" / "gpu.sqlite"
@@ -46,10 +53,10 @@ def path(tmp_path: Path) -> Path:
 def record(path: Path, moment: int, **more: Any) -> list[Line]:
     with store.opened(path):
         pass
-    lines, remark = judged([reading(**more)], now=moment, path=path)
+    lines, remark = judged([reading(**more)], now=moment, place=Place(path))
     assert remark == ""
     with store.opened(path) as database:
-        history.record(database, lines, now=moment)
+        history.record(database, history.samples(lines), now=moment)
     return lines
 
 
@@ -59,14 +66,15 @@ def test_hours_by_person_and_state(path: Path) -> None:
     for minute in range(61, 121):
         record(path, START + minute * MIN, person="")
     with store.opened(path) as database:
-        found = history.shares(database, since=START, until=START + 7201)
-    by_state = {(share.person, share.state): share for share in found}
+        found = shares(database, since=START, until=START + 7201)
+    by_state = {(share.person, share.state): share.amount for share in found}
     busy = by_state["ann", "busy"]
-    assert busy.hours == pytest.approx(1.0)
-    assert busy.load == pytest.approx(50.0)
+    assert busy.hours == 1.0
+    assert busy.mean_load == pytest.approx(50.0)
     assert busy.kwh == pytest.approx(0.3)
-    assert by_state["", "free"].hours == pytest.approx(1.0)
-    assert history.by_person(found) == [("ann", busy.hours, 0.0, busy.kwh)]
+    assert by_state["", "free"].hours == 1.0
+    (ann,) = by_person(found)
+    assert (ann.name, ann.hours, ann.idle, ann.kwh) == ("ann", 1.0, 0.0, busy.kwh)
 
 
 def test_a_card_held_without_work_becomes_idle_held(path: Path) -> None:
@@ -83,21 +91,21 @@ def test_a_gap_in_the_record_counts_for_nothing(path: Path) -> None:
     (line,) = record(path, START + 60 * MIN)
     assert line.verdict.state is State.BUSY
     with store.opened(path) as database:
-        found = history.shares(database, since=START, until=START + 7200)
-    assert sum(share.hours for share in found) == pytest.approx((60 + 300) / 3600)
+        found = shares(database, since=START, until=START + 7200)
+    assert sum(share.amount.hours for share in found) == pytest.approx((60 + 300) / 3600)
 
 
 def test_two_recorders_count_once(path: Path) -> None:
     with store.opened(path):
         pass
-    lines, _ = judged([reading(load=9.0)], now=START, path=path)
+    lines, _ = judged([reading(load=9.0)], now=START, place=Place(path))
     failures: list[Exception] = []
 
     def work() -> None:
         try:
             for minute in range(20):
                 with store.opened(path) as database:
-                    history.record(database, lines, now=START + minute * MIN)
+                    history.record(database, history.samples(lines), now=START + minute * MIN)
         except Exception as error:
             failures.append(error)
 
@@ -109,15 +117,15 @@ def test_two_recorders_count_once(path: Path) -> None:
     assert failures == []
     with store.opened(path) as database:
         assert database.execute("SELECT count(*) FROM samples").fetchone() == (20,)
-        found = history.shares(database, since=START, until=START + 7200)
-    assert sum(share.hours for share in found) <= 19 / 60 + 1e-9
+        found = shares(database, since=START, until=START + 7200)
+    assert sum(share.amount.hours for share in found) <= 19 / 60 + 1e-9
 
 
 def test_hostile_names_are_only_text(path: Path) -> None:
     record(path, START, person="x'); DROP TABLE samples;--")
     record(path, START + MIN, person="x'); DROP TABLE samples;--")
     with store.opened(path) as database:
-        (share,) = history.shares(database, since=START, until=START + 3600)
+        (share,) = shares(database, since=START, until=START + 3600)
     assert share.person == "x'); DROP TABLE samples;--"
 
 
@@ -133,7 +141,7 @@ def test_booking_is_seen_renewed_released_and_ends(path: Path) -> None:
     empty = reading(person="")
     with store.opened(path) as database:
         bookings.book(database, [(empty, unit(empty))], person="ann", now=START, until=START + 3600)
-    (line,), _ = judged([empty], now=START + 1, path=path)
+    (line,), _ = judged([empty], now=START + 1, place=Place(path))
     assert (line.verdict.state, line.verdict.person) == (State.BOOKED, "ann")
     with store.opened(path) as database:
         with pytest.raises(BusyError, match="booked by ann"):
@@ -144,12 +152,12 @@ def test_booking_is_seen_renewed_released_and_ends(path: Path) -> None:
             database, [(empty, unit(empty))], person="ann", now=START + 2, until=START + 7200
         )
         assert len(bookings.entries(database, now=START + 3)) == 1
-    (line,), _ = judged([empty], now=START + 7201, path=path)
+    (line,), _ = judged([empty], now=START + 7201, place=Place(path))
     assert line.verdict.state is State.FREE
     with store.opened(path) as database:
         assert bookings.release(database, person="bob", now=START + 5) == []
         assert len(bookings.release(database, person="ann", now=START + 5, host="gpu1")) == 1
-    (line,), _ = judged([empty], now=START + 6, path=path)
+    (line,), _ = judged([empty], now=START + 6, place=Place(path))
     assert line.verdict.state is State.FREE
 
 
@@ -205,7 +213,7 @@ def later(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("spoil", "words"),
-    [(damage, "damaged"), (no_database, "damaged"), (a_folder, "unable to open"),
+    [(damage, "damaged"), (no_database, "damaged"), (a_folder, "look at the file"),
      (later, "later labctl")],
 )  # fmt: skip
 def test_a_file_that_cannot_be_used_costs_the_history_only(
@@ -215,7 +223,7 @@ def test_a_file_that_cannot_be_used_costs_the_history_only(
     with pytest.raises(LabctlError, match=words), store.opened(path) as database:
         database.execute("SELECT * FROM samples").fetchall()
     if path.is_file():
-        lines, remark = judged([reading(person="")], now=START, path=path)
+        lines, remark = judged([reading(person="")], now=START, place=Place(path))
         assert [line.verdict.state for line in lines] == [State.FREE]
         assert words in remark
 
@@ -223,12 +231,12 @@ def test_a_file_that_cannot_be_used_costs_the_history_only(
 def test_a_full_disk_is_told_and_nothing_is_half_written(path: Path) -> None:
     with store.opened(path):
         pass
-    lines, _ = judged([reading()], now=START, path=path)
+    lines, _ = judged([reading()], now=START, place=Place(path))
     with pytest.raises(LabctlError, match="disk is full"), store.opened(path) as database:
         (pages,) = database.execute("PRAGMA page_count").fetchone()
         database.execute(f"PRAGMA max_page_count = {pages}")
         for moment in range(START, START + 100_000 * MIN, MIN):
-            history.record(database, lines, now=moment)
+            history.record(database, history.samples(lines), now=moment)
     with store.opened(path) as database:
         assert database.execute("SELECT count(*) FROM samples").fetchone() == (0,)
 
@@ -241,16 +249,15 @@ def test_who_reads_waits_for_no_writer_and_makes_nothing(path: Path) -> None:
         pass
     with store.opened(path) as writer:
         writer.execute("INSERT INTO people (name) VALUES ('ann')")
-        lines, remark = judged([reading(person="")], now=START, path=path)
+        lines, remark = judged([reading(person="")], now=START, place=Place(path))
         assert (remark, lines[0].verdict.state) == ("", State.FREE)
 
 
-def test_a_locked_file_is_busy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_file_is_busy(path: Path) -> None:
     with store.opened(path):
         pass
-    monkeypatch.setattr(store, "_BUSY_S", 0.05)
     other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(BusyError, match="writing"), store.opened(path):
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(BusyError, match="writing"), store.opened(path, patience_s=0.05):
         pass
     other.close()

@@ -1,0 +1,138 @@
+"""How it went: what the pictures of a report show, hour by hour and day by day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from labctl.gpu.history import IN_USE
+from labctl.gpu.report import natural
+from labctl.gpu.rollup import DAY_S, HOUR_S
+from labctl.store.database import Database
+
+# The map shows a week; the lines and the usual week look back further.
+MAP_S = 7 * DAY_S
+USUAL_S = 28 * DAY_S
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Hours on end in which a unit was longest in the same state.
+
+    Attributes:
+        start: Seconds since 1970.
+        hours: How many.
+        load: Mean utilisation, percent; None if it is not known.
+    """
+
+    start: int
+    hours: int
+    state: str
+    load: float | None
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is drawn.
+
+    Attributes:
+        map: For each unit (its host and name): its stretches, from ``map_since`` on.
+        usual: For each weekday (Monday is 0) and hour: how much of the cards was in use, 0 to 1;
+            None where nothing is known. In the zone of this machine.
+        loads: For each host: points of time and mean utilisation, ``step`` seconds apart.
+    """
+
+    since: int
+    until: int
+    map_since: int
+    usual_since: int
+    step: int
+    map: dict[tuple[str, str], list[Stretch]]
+    usual: list[list[float | None]]
+    loads: dict[str, list[tuple[int, float]]]
+
+
+def course(database: Database, *, since: int, until: int) -> Course:
+    """Return how the time from ``since`` to ``until`` went."""
+    map_since = max(since, until - MAP_S) // HOUR_S * HOUR_S
+    usual_since = max(since, until - USUAL_S) // HOUR_S * HOUR_S
+    step = HOUR_S if until - since <= USUAL_S else DAY_S
+    return Course(
+        since, until, map_since, usual_since, step,
+        _map(database, map_since, until),
+        _usual(database, usual_since, until),
+        _loads(database, since, until, step),
+    )  # fmt: skip
+
+
+def _map(database: Database, since: int, until: int) -> dict[tuple[str, str], list[Stretch]]:
+    rows = database.execute(
+        "SELECT host, name, start, state, sum(seconds), sum(load_s), sum(load)"
+        " FROM units CROSS JOIN sums WHERE span = ? AND sums.unit = units.id AND start >= ?"
+        " AND start < ? GROUP BY host, name, start, state ORDER BY host, name, start, 5",
+        (HOUR_S, since, until),
+    )
+    hours: dict[tuple[str, str], dict[int, list[tuple[str, int, float]]]] = {}
+    for host, name, start, state, _, load_s, load in rows:
+        hours.setdefault((host, name), {}).setdefault(start, []).append((state, load_s, load))
+    ordered = sorted(hours, key=lambda unit: (unit[0], natural(unit[1])))
+    return {unit: _stretches(hours[unit]) for unit in ordered}
+
+
+def _stretches(hours: dict[int, list[tuple[str, int, float]]]) -> list[Stretch]:
+    """Join hours in the same state; the last state of an hour is the longest."""
+    found: list[Stretch] = []
+    run: list[tuple[str, int, float]] = []
+    for start, entries in hours.items():
+        state = entries[-1][0]
+        last = found[-1] if found else None
+        goes_on = last is not None and last.state == state
+        if last is not None and goes_on and last.start + last.hours * HOUR_S == start:
+            run += entries
+            found[-1] = Stretch(last.start, last.hours + 1, state, _mean(run))
+        else:
+            run = list(entries)
+            found.append(Stretch(start, 1, state, _mean(run)))
+    return found
+
+
+def _mean(entries: Iterable[tuple[str, int, float]]) -> float | None:
+    seconds = sum(entry[1] for entry in entries)
+    return sum(entry[2] for entry in entries) / seconds if seconds else None
+
+
+def _usual(database: Database, since: int, until: int) -> list[list[float | None]]:
+    rows = database.execute(
+        "SELECT start, sum(CASE WHEN state IN (?, ?) THEN seconds ELSE 0 END), sum(seconds)"
+        " FROM units CROSS JOIN sums WHERE span = ? AND sums.unit = units.id AND start >= ?"
+        " AND start < ? GROUP BY start",
+        (*IN_USE, HOUR_S, since, until),
+    )
+    used = [[0] * 24 for _ in range(7)]
+    known = [[0] * 24 for _ in range(7)]
+    for start, in_use, seconds in rows:
+        # On the day the clocks change one hour of it is there twice, or not at all.
+        moment = datetime.fromtimestamp(start)
+        used[moment.weekday()][moment.hour] += in_use
+        known[moment.weekday()][moment.hour] += seconds
+    return [
+        [mine / all_ if all_ else None for mine, all_ in zip(*day, strict=True)]
+        for day in zip(used, known, strict=True)
+    ]
+
+
+def _loads(
+    database: Database, since: int, until: int, step: int
+) -> dict[str, list[tuple[int, float]]]:
+    rows = database.execute(
+        "SELECT host, start, sum(load_s), sum(load) FROM units CROSS JOIN sums WHERE span = ?"
+        " AND sums.unit = units.id AND start >= ? AND start < ? GROUP BY host, start"
+        " ORDER BY host, start",
+        (step, since // step * step, until),
+    )
+    loads: dict[str, list[tuple[int, float]]] = {}
+    for host, start, load_s, load in rows:
+        if load_s:
+            loads.setdefault(host, []).append((start, load / load_s))
+    return loads

@@ -1,0 +1,14 @@
+"""What identifies a card, or a part of one, from one reading to the next."""
+
+from __future__ import annotations
+
+from labctl.facts.value import Known
+from labctl.gpu.reading import Unit
+
+
+def key(unit: Unit) -> str:
+    """Return what identifies a unit on its machine: its UUID, else its address or index."""
+    for fact in (unit.uuid, unit.card.pci):
+        if isinstance(fact, Known) and (unit.part is None or fact is unit.uuid):
+            return fact.value
+    return unit.name
