@@ -32,6 +32,8 @@ def missing() -> str:
         return "no PostgreSQL server: apt-get install postgresql"
     if importlib.util.find_spec("psycopg") is None:
         return "no psycopg: pip install 'labctl-suite[postgres]'"
+    if os.geteuid() == 0 and not Path(os.devnull).stat().st_mode & 0o002:
+        return f"only root can write {os.devnull} here, and PostgreSQL does not run as root"
     return ""
 
 
