@@ -52,7 +52,7 @@ def book(
 ) -> int:
     """Announce to the others that you use these cards."""
     from labctl.gpu import bookings as kept
-    from labctl.gpu.rule import State
+    from labctl.gpu.state import State
     from labctl.gpu.store import opened
 
     seconds = kept.span(span)

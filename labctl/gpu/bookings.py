@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from labctl.errors import BusyError, UsageError
 from labctl.gpu.identity import key
-from labctl.gpu.reading import Reading, Unit
-from labctl.gpu.rule import Booking
+from labctl.gpu.state import Booking
 from labctl.store.database import Database, Value
+
+if TYPE_CHECKING:
+    from labctl.gpu.reading import Reading, Unit
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -37,6 +39,8 @@ class Entry:
 
 def me() -> str:
     """Return the person at the keyboard, also behind sudo."""
+    import getpass  # noqa: PLC0415 - slow to import
+
     return os.environ.get("SUDO_USER") or getpass.getuser()
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from labctl.errors import UsageError
 from labctl.facts.value import Known
-from labctl.gpu.rule import State
 from labctl.gpu.show import Line
+from labctl.gpu.state import State
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", re.IGNORECASE)
 _SCALES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from labctl.gpu.history import IN_USE
 from labctl.gpu.report import natural
 from labctl.gpu.rollup import DAY_S, HOUR_S
+from labctl.gpu.state import IN_USE
 from labctl.store.database import Database
 
 # The map shows a week; the lines and the usual week look back further.

@@ -8,7 +8,7 @@ from html import escape
 
 from labctl.gpu.course import Course, Stretch
 from labctl.gpu.rollup import HOUR_S
-from labctl.gpu.rule import State
+from labctl.gpu.state import State
 
 # Told apart in grey, too, by their lightness and by what is written beside.
 COLOURS = {

@@ -11,17 +11,13 @@ from labctl.facts.value import Fact, Known
 from labctl.gpu.bookings import bookers
 from labctl.gpu.identity import key
 from labctl.gpu.reading import Reading, Unit
-from labctl.gpu.rollup import LONGEST_GAP_S, Kept, keep
-from labctl.gpu.rule import State
+from labctl.gpu.rollup import BETWEEN, LONGEST_GAP_S, Kept, keep
 from labctl.gpu.show import Line, named_people
+from labctl.gpu.state import FAULTS, IN_USE, State
 from labctl.report.sanitize import clean_line
 from labctl.store.database import Database
 
 T = TypeVar("T")
-FAULTS = (State.SICK, State.GHOST, State.UNKNOWN)
-IN_USE = (State.BUSY, State.IDLE_HELD)
-# How the names of several holders of one card are kept.
-_BETWEEN = "\n"
 
 
 @dataclass(frozen=True)
@@ -119,7 +115,7 @@ def _person_id(database: Database, holders: Sequence[str]) -> int:
         database.execute(
             "INSERT INTO people (name) VALUES (?)"
             " ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id",
-            (_BETWEEN.join(sorted(set(holders))),),
+            (BETWEEN.join(sorted(set(holders))),),
         ).fetchone()[0]
     )
 
@@ -134,11 +130,6 @@ def _fault_id(database: Database, why: str) -> int:
             (why,),
         ).fetchone()[0]
     )
-
-
-def names_of(holders: str | None) -> tuple[str, ...]:
-    """Return the names that are kept as one."""
-    return tuple(holders.split(_BETWEEN)) if holders else ()
 
 
 def idle_s(database: Database, reading: Reading, unit: Unit, *, now: int) -> float | None:

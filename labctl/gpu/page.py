@@ -10,7 +10,7 @@ from labctl.gpu.course import Course
 from labctl.gpu.drawing import day
 from labctl.gpu.report import CardTime, Report, Share
 from labctl.gpu.rollup import DAY_S, HOUR_S
-from labctl.gpu.rule import State
+from labctl.gpu.state import State
 from labctl.gpu.totals import Amount
 
 _STYLE = """

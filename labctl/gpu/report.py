@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from labctl.gpu.bookings import Entry, entries
-from labctl.gpu.history import FAULTS, IN_USE, names_of
-from labctl.gpu.rollup import HOUR_S
-from labctl.gpu.rule import State
+from labctl.gpu.rollup import BETWEEN, HOUR_S
+from labctl.gpu.state import FAULTS, IN_USE, State
 from labctl.gpu.totals import Amount, Totals, totals
 from labctl.store.database import Database
 
@@ -136,7 +135,7 @@ def shares(database: Database, found: Totals) -> list[Share]:
     people = dict(database.execute("SELECT id, name FROM people").fetchall())
     whys = dict(database.execute("SELECT id, why FROM faults").fetchall())
     named = [
-        Share(*units[kind.unit], names_of(people.get(kind.person)), kind.state, kind.booked,
+        Share(*units[kind.unit], _names(people.get(kind.person)), kind.state, kind.booked,
               whys.get(kind.fault, ""), amount)
         for kind, amount in found.found.items()
     ]  # fmt: skip
@@ -144,6 +143,10 @@ def shares(database: Database, found: Totals) -> list[Share]:
         named,
         key=lambda one: (one.host, natural(one.unit), -one.amount.seconds, one.state, one.people),
     )
+
+
+def _names(holders: str | None) -> tuple[str, ...]:
+    return tuple(holders.split(BETWEEN)) if holders else ()
 
 
 def natural(name: str) -> tuple[tuple[int, str], ...]:

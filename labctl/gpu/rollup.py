@@ -16,6 +16,8 @@ LONGEST_GAP_S = 300
 HOUR_S = 3600
 DAY_S = 86400
 SPANS = (HOUR_S, DAY_S)
+# How the names of several holders of one card are kept as one.
+BETWEEN = "\n"
 
 _ADD = """
 INSERT INTO sums VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from labctl.facts.gpu.card import Process, Xid
 from labctl.facts.value import Fact, Known, Reason, Unknown
 from labctl.gpu.reading import Unit
+from labctl.gpu.state import Booking, State
 
 MIB = 1 << 20
 
@@ -31,18 +31,6 @@ HELD_AFTER_S = 15 * 60.0
 _FALLEN_OFF = 79
 
 
-class State(StrEnum):
-    """What can be said of a card."""
-
-    FREE = "free"
-    BUSY = "busy"
-    IDLE_HELD = "idle-held"
-    GHOST = "ghost"
-    BOOKED = "booked"
-    SICK = "sick"
-    UNKNOWN = "unknown"
-
-
 @dataclass(frozen=True)
 class Verdict:
     """The state of a card, why, and what is worth knowing beside it.
@@ -55,21 +43,6 @@ class Verdict:
     why: str
     notes: tuple[str, ...] = ()
     person: str = ""
-
-
-@dataclass(frozen=True)
-class Booking:
-    """Somebody has announced to use the card.
-
-    Attributes:
-        person: Who.
-        until: When it ends, in words.
-        running: Held by a command that runs: not even its own person can have the card.
-    """
-
-    person: str
-    until: str = ""
-    running: bool = False
 
 
 def judge(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from labctl.facts.gpu.card import Process
 from labctl.facts.value import Fact, Known, Unknown, to_json
 from labctl.gpu.reading import Reading, Unit, units
-from labctl.gpu.rule import State, Verdict, judge
+from labctl.gpu.rule import Verdict, judge
+from labctl.gpu.state import State
 from labctl.report.sanitize import clean_line
 
 HEADER = ("HOST", "GPU", "STATE", "MODEL", "MEMORY GiB", "LOAD", "TEMP", "POWER W", "WHO", "NOTES")

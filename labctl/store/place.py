@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
 
 from labctl.errors import UsageError
 
@@ -74,6 +73,8 @@ def _refuse_password(url: str) -> None:
     keys = {setting.partition("=")[0] for setting in settings}
     if found and not found["password"] and not keys & _SECRET:
         return
+    from urllib.parse import unquote  # noqa: PLC0415 - slow to import
+
     rest = url.partition("://")[2]
     if found or "@" in rest or "password" in unquote(rest).lower():
         user, host = (found["user"] or "", found["hosts"]) if found else ("", "")

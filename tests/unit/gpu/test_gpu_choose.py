@@ -11,8 +11,9 @@ from labctl.facts.gpu.card import GpuFacts, make_card
 from labctl.facts.value import Known, absent
 from labctl.gpu.choose import Wish, fitting, pick, size
 from labctl.gpu.reading import Reading, Unit
-from labctl.gpu.rule import State, Verdict
+from labctl.gpu.rule import Verdict
 from labctl.gpu.show import Line
+from labctl.gpu.state import State
 
 GIB = 1 << 30
 

@@ -11,7 +11,7 @@ from labctl.gpu import bookings, store
 from labctl.gpu.history import Sample, record
 from labctl.gpu.reading import Reading, Unit
 from labctl.gpu.report import Report, natural, report, uses
-from labctl.gpu.rule import State
+from labctl.gpu.state import State
 from labctl.store.database import Database
 
 START = 1_800_000_000

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from labctl.facts.gpu.card import Card, Process, Slice, Xid, make_card
 from labctl.facts.value import Known, Reason, Unknown, absent
 from labctl.gpu.reading import Unit, units
-from labctl.gpu.rule import Booking, State, judge
+from labctl.gpu.rule import judge
+from labctl.gpu.state import Booking, State
 
 MIB = 1 << 20
 GIB = 1 << 30

@@ -16,8 +16,8 @@ from labctl.gpu import bookings, history, store
 from labctl.gpu.judged import judged
 from labctl.gpu.reading import Reading, Unit
 from labctl.gpu.report import Share, by_person, report
-from labctl.gpu.rule import State
 from labctl.gpu.show import Line
+from labctl.gpu.state import State
 from labctl.store.database import Database
 from labctl.store.place import Place
 
