@@ -28,25 +28,31 @@ ON CONFLICT (span, unit, start, state, person, booked, fault) DO UPDATE SET
     power_s = sums.power_s + excluded.power_s,
     joules = sums.joules + excluded.joules
 """
-# A sample is at most LONGEST_GAP_S long, so it lies in one span or in two.
-_REBUILD = """
+# A sample is at most LONGEST_GAP_S long, so it lies in one hour or in two.
+_HOURS = """
 INSERT INTO sums
-SELECT SPAN, unit, start, state, person, booked, fault, sum(part),
+SELECT HOUR, unit, start, state, person, booked, fault, sum(part),
     sum(CASE WHEN utilisation IS NULL THEN 0 ELSE part END), sum(coalesce(utilisation, 0) * part),
     sum(CASE WHEN power IS NULL THEN 0 ELSE part END), sum(coalesce(power, 0) * part)
 FROM (
-    SELECT unit, (time - 1) / SPAN * SPAN AS start, state, person, booked, fault, utilisation,
-        power, CASE WHEN seconds > time - (time - 1) / SPAN * SPAN
-        THEN time - (time - 1) / SPAN * SPAN ELSE seconds END AS part
+    SELECT unit, (time - 1) / HOUR * HOUR AS start, state, person, booked, fault, utilisation,
+        power, CASE WHEN seconds > time - (time - 1) / HOUR * HOUR
+        THEN time - (time - 1) / HOUR * HOUR ELSE seconds END AS part
     FROM samples
     UNION ALL
-    SELECT unit, (time - 1) / SPAN * SPAN - SPAN, state, person, booked, fault, utilisation,
-        power, seconds - (time - (time - 1) / SPAN * SPAN)
-    FROM samples WHERE seconds > time - (time - 1) / SPAN * SPAN
+    SELECT unit, (time - 1) / HOUR * HOUR - HOUR, state, person, booked, fault, utilisation,
+        power, seconds - (time - (time - 1) / HOUR * HOUR)
+    FROM samples WHERE seconds > time - (time - 1) / HOUR * HOUR
 ) AS parts
 WHERE part > 0
 GROUP BY unit, start, state, person, booked, fault
-"""
+""".replace("HOUR", str(HOUR_S))
+_DAYS = """
+INSERT INTO sums
+SELECT DAY, unit, start / DAY * DAY AS day, state, person, booked, fault,
+    sum(seconds), sum(load_s), sum(load), sum(power_s), sum(joules)
+FROM sums WHERE span = HOUR GROUP BY unit, day, state, person, booked, fault
+""".replace("DAY", str(DAY_S)).replace("HOUR", str(HOUR_S))
 
 
 @dataclass(frozen=True)
@@ -138,5 +144,5 @@ def _count(database: Database, sample: Kept, seconds: int, sign: int) -> None:
 def rebuild(database: Database) -> None:
     """Make all sums anew of the samples."""
     database.execute("DELETE FROM sums")
-    for span in SPANS:
-        database.execute(_REBUILD.replace("SPAN", str(span)))
+    database.execute(_HOURS)
+    database.execute(_DAYS)

@@ -4,13 +4,16 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-from test_gpu_store import MIN, START, record
-
 from labctl.gpu import store
 from labctl.gpu.course import course
+from labctl.gpu.history import Sample, record
 from labctl.gpu.page import page
 from labctl.gpu.report import report
+from labctl.gpu.state import State
 from labctl.store.database import Database
+
+START = 1_800_000_000  # a full hour
+MIN = 60
 
 
 class Checker(HTMLParser):
@@ -49,9 +52,12 @@ def made(database: Database, since: int, until: int) -> str:
 def test_the_page(tmp_path: Path) -> None:
     path = tmp_path / "db"
     hostile = "<script>alert(1)</script>&amp;"
-    for minute in range(180):
-        record(path, START + minute * MIN, load=60.0, person=hostile if minute < 90 else "")
     with store.opened(path) as database:
+        for minute in range(180):
+            busy = minute < 90
+            found = Sample("gpu1", "GPU-0", "0", "Card", State.BUSY if busy else State.FREE,
+                           (hostile,) if busy else (), "", 60.0)  # fmt: skip
+            record(database, [found], now=START + minute * MIN)
         text = made(database, START, START + 3 * 3600)
     checker = Checker()
     checker.feed(text)
@@ -72,9 +78,10 @@ def test_the_page(tmp_path: Path) -> None:
 def test_a_page_of_a_year_shows_its_last_weeks(tmp_path: Path) -> None:
     path = tmp_path / "db"
     year = 365 * 86400
-    for moment in (START, START + MIN, START + year, START + year + MIN):
-        record(path, moment)
     with store.opened(path) as database:
+        for moment in (START, START + MIN, START + year, START + year + MIN):
+            found = Sample("gpu1", "GPU-0", "0", "Card", State.BUSY, ("ann",), "", 60.0)
+            record(database, [found], now=moment)
         text = made(database, START, START + year + 3600)
     # What is of this week lies in two hours, on the map and in the usual week; that of the year
     # before in the lines only.
