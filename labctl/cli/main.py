@@ -28,6 +28,11 @@ COMMANDS = {
     "flash": ("labctl.cli.flash", "flash", "Write an image to a board, and prove it."),
     "fpga": ("labctl.cli.fpga", "fpga", "Verify FPGA designs: run their tests, show what failed."),
     "gpu": ("labctl.cli.gpu", "gpu", "Show which GPU is free and who has the others."),
+    "serve-metrics": (
+        "labctl.cli.serve_metrics",
+        "serve_metrics",
+        "Serve findings and cards to Prometheus.",
+    ),
     "completion": ("labctl.cli.completion", "completion", "Print shell completion code."),
 }
 

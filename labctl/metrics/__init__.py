@@ -1,0 +1,1 @@
+"""Serve what is so on hosts to Prometheus."""
