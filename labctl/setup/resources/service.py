@@ -15,6 +15,9 @@ from labctl.transport.script import quote
 # systemctl(1), is-enabled: these cannot be enabled or need not be.
 _ENABLED = {"enabled", "enabled-runtime", "static", "alias", "indirect", "generated", "transient"}
 
+# systemd.unit(5), UNIT FILE LOAD PATH: those of the administrator.
+_UNITS = "/etc/systemd/system/"
+
 
 class Service(Resource):
     """A systemd unit is enabled and active (or neither), and is reloaded after some items change.
@@ -49,11 +52,13 @@ class Service(Resource):
         """Compare enabled and active, and see whether a configuration change waits."""
         fact = UnitFact(self.name)
         state = world.get(fact, UnitState)
-        if not state.exists and not packages_change(changing):
+        written = f"file {_UNITS}{self.name}" in changing
+        if not state.exists and not written and not packages_change(changing):
             raise ImpossibleError(
                 "there is no such unit", thing=self.name, action="is its package in the profile?"
             )
         words = []
+        # What a package brings is enabled by it as a rule; a file that was just written is not.
         enabled = "enabled" if not state.exists else state.enabled
         if self.enabled is not None:
             if self.enabled and state.enabled not in _ENABLED:
@@ -95,10 +100,16 @@ class Service(Resource):
             return ["reload"]
         return []
 
+    @property
+    def _watched(self) -> tuple[str, ...]:
+        return (*self.reload_after, *self.restart_after)
+
     def apply(self, change: Change) -> str:
         """Do each part; forget what was pending when it is done."""
         unit = quote(self.name)
         lines = []
+        if written := [name for name in map(_unit_file, self._watched) if name]:
+            lines.append(_reread([self.name, *written]))
         for word in change.parts:
             if word in ("enable", "disable"):
                 lines.append(f"systemctl {word} -- {unit} || exit 1")
@@ -112,6 +123,21 @@ class Service(Resource):
             quote(f"{PENDING_DIR}/{action} {self.name}") for action in ("reload", "restart")
         )
         return "\n".join(["running() { [ -d /run/systemd/system ]; }", *lines, f"rm -f -- {done}"])
+
+
+def _unit_file(item: str) -> str:
+    """Return the unit that the item ``item`` writes, or nothing."""
+    name = item.removeprefix(f"file {_UNITS}")
+    return name if name != item and "/" not in name else ""
+
+
+def _reread(units: Iterable[str]) -> str:
+    """Return shell that lets systemd read files of ``units`` that are newer than what it knows."""
+    names = " ".join(quote(name) for name in dict.fromkeys(units))
+    return (
+        f"if running && systemctl show -p NeedDaemonReload -- {names} | grep -q =yes; then"
+        " systemctl daemon-reload || exit 1; fi"
+    )
 
 
 def mark_pending(unit: str, action: str) -> str:

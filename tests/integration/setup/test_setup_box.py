@@ -131,6 +131,34 @@ def test_as_the_admin_through_sudo_nothing_is_left_to_do(new_box: Lab, tmp_path:
     assert code == 0, done
 
 
+# Stands in for labctl, whose Python would take minutes to install here: keeps what it was told.
+RECORDER = r"""#!/bin/sh
+[ "$1" = --version ] || echo "$* $LABCTL_GPU_DB" >>/var/lib/labctl-gpu/log
+"""
+
+
+def test_the_timer_that_records_cards_runs_and_runs_anew_when_it_changes(new_box: Lab) -> None:
+    program = "/usr/local/bin/labctl"
+    assert sh(new_box, f"printf '%s' '{RECORDER}' >{program}; chmod 755 {program}")[0] == 0
+
+    def profile(*words: str) -> tuple[int, dict[str, Any]]:
+        more = ("--profile", "gpu-history", "--set", f"labctl={program}")
+        return setup(new_box, "box1", "--yes", *more, *words)
+
+    def logged(line: str) -> bool:
+        return sh(new_box, f"grep -qxF '{line}' /var/lib/labctl-gpu/log")[0] == 0
+
+    code, done = profile()
+    assert code == 0, done
+    until(lambda: logged("gpu record local /var/lib/labctl-gpu/gpu.sqlite"))
+    code, done = profile("--set", "record_hosts=@lab", "--set", "gpu_database=/srv/x")
+    assert code == 0, done
+    until(lambda: logged("gpu record @lab /srv/x"))
+    code, done = profile("--set", "record_hosts=@lab", "--set", "gpu_database=/srv/x", "--check")
+    assert (code, done["hosts"][0]["round_trips"]) == (0, 1)
+    assert {item["status"] for item in done["hosts"][0]["items"]} == {"unchanged"}
+
+
 def test_killed_in_the_middle_of_apt_the_next_run_completes_it(new_box: Lab) -> None:
     process = new_box.start("setup", "box1", "--yes", "--set", "tool_groups=[core]")
     until(lambda: sh(new_box, "pgrep -x apt-get")[0] == 0, timeout_s=180)

@@ -1,5 +1,7 @@
 """Profiles: references keep their type, mistakes are named, and all that are shipped build."""
 
+import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,12 @@ VALUES: Mapping[str, list[object]] = {
     "tool_groups": [[], ["core"], ["core", "build", "media"]],
     "shell_users": [[], ["bob", "root"]],
     "login_shell": ["/bin/bash"],
+    "labctl": ["/usr/bin/labctl"],
+    "install_from": ["https://example.org/labctl_suite-1-py3-none-any.whl"],
+    "record_hosts": ["@gpu gpu7"],
+    "record_every": ["5min"],
+    "gpu_database": ["postgresql://lab@db/gpu"],
+    "gpu_inventory": ["/etc/labctl/inventory.yaml"],
 }
 EVERY = [(name, variable) for name in SHIPPED for variable in load_profile(name).body.variables]
 
@@ -113,6 +121,64 @@ def test_whoever_logs_in_gets_the_key_before_passwords_go() -> None:
     assert kinds[-1] == "sshd"
     keys = [item.user for item in items if item.kind == "authorized_key"]  # type: ignore[attr-defined]
     assert keys == ["anna", "root"]
+
+
+def files_of(items: list[Resource]) -> dict[str, str]:
+    """Return the files that ``items`` write: path -> content."""
+    return {item.path: item.content for item in items if item.kind == "file"}  # type: ignore[attr-defined]
+
+
+def test_cards_are_recorded_by_a_timer_whose_units_systemd_accepts(tmp_path: Path) -> None:
+    program = shutil.which("true")
+    assert program
+    items = arrange(unique(build_items(["gpu-history"], {"labctl": program}, CONTEXT)))
+    files = files_of(items)
+    units = {path: text for path, text in files.items() if path.startswith("/etc/systemd/system/")}
+    assert sorted(Path(path).suffix for path in units) == [".service", ".timer"]
+    service = next(item for item in items if item.kind == "service")
+    assert f"file /etc/systemd/system/{service.name}" in service.restart_after  # type: ignore[attr-defined]
+    assert set(service.restart_after) == {f"file {path}" for path in units}  # type: ignore[attr-defined]
+    # The recorder's limits: a sample is never late by more than history bridges.
+    assert "gpu record local" in "".join(units.values())
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd is not installed here")
+    for path, text in units.items():
+        (tmp_path / Path(path).name).write_text(text)
+    done = subprocess.run(
+        [analyze, "verify", "--man=no", *sorted(str(path) for path in tmp_path.iterdir())],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    ours = [line for line in done.stderr.splitlines() if "labctl" in line]
+    assert (done.returncode, ours) == (0, []), done.stderr
+
+
+def test_where_labctl_is_missing_it_is_installed_or_asked_for() -> None:
+    def command(**given: object) -> Resource:
+        (found,) = [
+            item for item in build_items(["gpu-history"], given, CONTEXT) if item.kind == "command"
+        ]
+        return found
+
+    def run(item: Resource) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            ["sh", "-c", item.run],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,  # type: ignore[attr-defined]
+        )
+
+    missing = run(command(labctl="/nowhere/labctl"))
+    assert missing.returncode == 1
+    assert "/nowhere/labctl does not run here: give 'install_from'" in missing.stderr
+    wheel = "https://example.org/x.whl"
+    assert f"pip install --quiet --disable-pip-version-check '{wheel}'" in (
+        command(install_from=wheel).run  # type: ignore[attr-defined]
+    )
+    packages = names(build_items(["gpu-history"], {"install_from": wheel}, CONTEXT))
+    assert "package python3-venv" in packages
+    assert "package python3-venv" not in names(build_items(["gpu-history"], {}, CONTEXT))
 
 
 # -- references ----------------------------------------------------------------------------------
@@ -267,7 +333,7 @@ def test_the_nearest_variable_is_named(build: Build) -> None:
 def test_the_nearest_profile_is_named() -> None:
     with pytest.raises(UsageError, match="did you mean 'shell'"):
         load_profile("shel")
-    with pytest.raises(UsageError, match="there are base, shell"):
+    with pytest.raises(UsageError, match="there are base, gpu-history, shell"):
         load_profile("xyzzy")
 
 
