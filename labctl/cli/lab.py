@@ -14,6 +14,8 @@ from labctl.cli.lab_image import image, progress_lines
 from labctl.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from labctl.inventory.model import Inventory
     from labctl.vlab.lab import Outcome
 
@@ -149,8 +151,17 @@ def up(
             inventory.path, models, say, lambda name: _switch_on(app, name)
         )
     if boxes:
-        outcomes += engine.up(inventory.path, boxes, say, options)
+        outcomes += engine.up(inventory.path, boxes, say, options, _cards(inventory, boxes))
     return _report(outcomes, as_json, "up")
+
+
+def _cards(inventory: Inventory, boxes: Sequence[str]) -> dict[str, Path]:
+    """Return the scenarios of simulated cards by name of the box, where the inventory has one."""
+    from labctl.vlab.nvml.on_boxes import find_scenario
+
+    wanted = {name: inventory.hosts[name].gpus for name in boxes}
+    folder = inventory.path.absolute().parent
+    return {name: find_scenario(gpus, folder) for name, gpus in wanted.items() if gpus}
 
 
 def _switch_on(app: AppContext, name: str) -> None:
@@ -294,6 +305,7 @@ def _reset_board(app: AppContext, name: str, say: Callable[[str], None]) -> Outc
     epilog="""\b
 Examples:
   sudo labctl lab fleet 20         fleet01 to fleet20
+  sudo labctl lab fleet 2 --gpus shared   with simulated graphics cards
   labctl setup @fleet --check
   sudo labctl lab down             stop them
 
@@ -303,15 +315,21 @@ shares the kernel and network of this machine, and has no systemd.
 Exit codes: 0 all answer, 1 one failed, 2 not root, bad number or missing programs."""
 )
 @click.argument("count", type=int, metavar="N")
+@click.option("--gpus", metavar="SCENARIO", help="Simulated cards: shared, faults, or a file.")
 @json_option
 @click.pass_obj
-def fleet(app: AppContext, count: int, as_json: bool) -> int:
+def fleet(app: AppContext, count: int, gpus: str | None, as_json: bool) -> int:
     """Start N light boxes for scale work (needs root)."""
+    from pathlib import Path
+
     from labctl.inventory.loader import find_inventory
     from labctl.vlab import lab as engine
+    from labctl.vlab.nvml.on_boxes import find_scenario
 
     path = find_inventory(app.inventory)
-    return _report(engine.fleet_up(path, count, progress_lines(as_json)), as_json, "fleet")
+    cards = find_scenario(gpus, Path.cwd()) if gpus else None
+    outcomes = engine.fleet_up(path, count, progress_lines(as_json), cards)
+    return _report(outcomes, as_json, "fleet")
 
 
 @lab.command(

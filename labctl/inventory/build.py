@@ -100,7 +100,7 @@ def _host(path: Path, name: str, entry: schema.HostEntry, inheritance: _Inherita
     )
     if entry.virtual:
         # How it is reached comes from the running lab, not from groups meant for real machines.
-        return replace(everywhere, user=entry.user, virtual=entry.virtual)
+        return replace(everywhere, user=entry.user, virtual=entry.virtual, gpus=entry.gpus)
     return replace(
         everywhere,
         address=entry.address,

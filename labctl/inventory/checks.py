@@ -101,7 +101,14 @@ def _used_twice(sections: dict[str, _Section]) -> Iterator[Diagnostic]:
 
 def _virtual(entry: Node) -> Iterator[Diagnostic]:
     kind = _child(entry, "virtual")
-    if not isinstance(kind, Scalar) or kind.value() is None or not isinstance(entry, Mapping):
+    if not isinstance(entry, Mapping):
+        return
+    if not isinstance(kind, Scalar) or kind.value() is None:
+        if "gpus" in entry.entries:
+            yield _at(
+                entry.entries["gpus"][0],
+                "'gpus' are simulated cards of a virtual machine; remove it, or add 'virtual: box'",
+            )
         return
     for name in _NOT_FOR_VIRTUAL:
         if name in entry.entries:

@@ -28,6 +28,7 @@ class Host:
         profiles: Profiles that ``labctl setup`` applies, in order.
         vars: Values for the profiles' variables.
         virtual: Kind of virtual machine (``box``, ``fleet``) or None for a real one.
+        gpus: Scenario of the simulated cards of a virtual machine; None for no cards.
         password: Password of a throw-away virtual machine, handed over by the virtual lab; never
             from a file that a person writes.
     """
@@ -45,6 +46,7 @@ class Host:
     profiles: tuple[str, ...] = ()
     vars: Mapping[str, object] = field(default_factory=dict)
     virtual: str | None = None
+    gpus: str | None = None
     password: str | None = field(default=None, repr=False)
 
 

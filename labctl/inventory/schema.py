@@ -75,6 +75,11 @@ class HostEntry(Settings):
         None,
         description="A machine of the virtual lab ('labctl lab up'); has no address of its own.",
     )
+    gpus: str | None = Field(
+        None,
+        description="Simulated graphics cards of a virtual machine: a scenario that labctl brings "
+        "along (shared, faults) or a file of one, relative to this file.",
+    )
     groups: list[Name] | None = Field(
         None, description="Groups of this file, the most important one first."
     )

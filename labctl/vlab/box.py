@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from labctl import procs
 from labctl.errors import LabctlError
@@ -19,6 +20,7 @@ from labctl.transport import qmp
 from labctl.vlab import accel as accelerators
 from labctl.vlab import emulation, hostapt, identity
 from labctl.vlab.initramfs import BoxIdentity
+from labctl.vlab.nvml import on_boxes
 from labctl.vlab.programs import tool_environment
 from labctl.vlab.state import Machine, MachineRecord
 from labctl.vlab.store import Image
@@ -30,17 +32,19 @@ _PORT_TRIES = 8
 
 @dataclass(frozen=True)
 class BoxOptions:
-    """Size of a box.
+    """Size of a box, and what it has beside a plain Debian.
 
     Attributes:
         memory_mib: Memory, MiB.
         cpus: Virtual processors.
         accel: ``auto``, ``kvm`` or ``tcg``.
+        cards: Scenario of simulated graphics cards; None for no cards.
     """
 
     memory_mib: int = 1024
     cpus: int = 2
     accel: str = "auto"
+    cards: Path | None = None
 
 
 def command_line(
@@ -103,6 +107,7 @@ def start(
     record = MachineRecord(
         name=machine.name, kind="box", image=image.key, address=ADDRESS, port=port or 0,
         accel=accel, password=password, host_keys=identity.public_keys(host_keys),
+        cards=str(options.cards.absolute()) if options.cards else "",
     )  # fmt: skip
     machine.write(record)
     newcomer = BoxIdentity(
@@ -111,6 +116,7 @@ def start(
         password_hash=identity.hash_password(password),
         host_keys=host_keys,
         apt_config=hostapt.proxy_config(hostapt.proxies(), for_qemu=True),
+        extra=on_boxes.files(options.cards) if options.cards else {},
     )
     initrd = machine.folder / "initrd"
     initrd.touch(mode=0o600)  # it holds private keys

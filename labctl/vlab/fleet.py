@@ -15,7 +15,7 @@ import hashlib
 import os
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from labctl import procs
@@ -158,7 +158,13 @@ def identity_file(inventory: Path) -> Path:
     return path
 
 
-def start(machine: Machine, image: Image, prefix: str, key: Path) -> MachineRecord:
+def start(
+    machine: Machine,
+    image: Image,
+    prefix: str,
+    key: Path,
+    extra: Mapping[str, tuple[bytes, int]] | None = None,
+) -> MachineRecord:
     """Start a fleet box; the caller holds the machine's lock.
 
     Args:
@@ -166,6 +172,7 @@ def start(machine: Machine, image: Image, prefix: str, key: Path) -> MachineReco
         image: Image with an unpacked tree.
         prefix: Subnet, see `choose_subnet`.
         key: Private key that it is to accept.
+        extra: More files that it has: relative path -> (content, mode).
 
     Raises:
         LabctlError: A program that makes keys failed.
@@ -184,6 +191,7 @@ def start(machine: Machine, image: Image, prefix: str, key: Path) -> MachineReco
         password_hash="*",  # noqa: S106 - no password at all
         host_keys=host_keys,
         apt_config=hostapt.proxy_config(hostapt.proxies(), for_qemu=False),
+        extra=extra or {},
     )
     files = newcomer.files()
     files["root/.ssh/authorized_keys"] = (identity.make_identity(key, "").encode() + b"\n", 0o600)

@@ -8,7 +8,7 @@ a reboot leaves alone what has been changed since.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from labctl.errors import LabctlError
@@ -64,6 +64,7 @@ class BoxIdentity:
         password_hash: crypt(5) hash of root's password.
         host_keys: Private and public host keys: file name -> content.
         apt_config: Extra apt.conf(5) text (proxies), may be empty.
+        extra: More files that it has: relative path -> (content, mode).
     """
 
     name: str
@@ -71,6 +72,7 @@ class BoxIdentity:
     password_hash: str
     host_keys: Mapping[str, bytes]
     apt_config: str = ""
+    extra: Mapping[str, tuple[bytes, int]] = field(default_factory=dict)
 
     def files(self) -> dict[str, tuple[bytes, int]]:
         """Return the files that it puts on the disk: relative path -> (content, mode)."""
@@ -84,7 +86,7 @@ class BoxIdentity:
             files[f"etc/ssh/{name}"] = (data, 0o644 if name.endswith(".pub") else 0o600)
         if self.apt_config:
             files["etc/apt/apt.conf.d/01proxy"] = (self.apt_config.encode(), 0o644)
-        return files
+        return {**files, **self.extra}
 
     def archive(self) -> bytes:
         """Return the archive that follows the common one in the RAM disk of this box."""

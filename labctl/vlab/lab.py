@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labctl import procs
@@ -15,6 +15,7 @@ from labctl.vlab import board, box, fleet
 from labctl.vlab.box import BoxOptions
 from labctl.vlab.image import ensure_image
 from labctl.vlab.lab_boards import board_reset, boards_up
+from labctl.vlab.nvml import on_boxes
 from labctl.vlab.outcomes import Outcome, for_each
 from labctl.vlab.programs import BOX_PROGRAMS, FLEET_PROGRAMS, require
 from labctl.vlab.state import Machine, MachineRecord, machines
@@ -41,7 +42,11 @@ FLEET_TIMEOUT_S = 60.0
 
 
 def up(
-    inventory: Path, names: Sequence[str], progress: Progress, options: BoxOptions | None = None
+    inventory: Path,
+    names: Sequence[str],
+    progress: Progress,
+    options: BoxOptions | None = None,
+    cards: Mapping[str, Path] | None = None,
 ) -> list[Outcome]:
     """Start boxes and wait until their sshd answers; those that run already are left alone.
 
@@ -52,6 +57,7 @@ def up(
         names: Boxes to start.
         progress: Gets a line for each step.
         options: Size of the boxes.
+        cards: Scenarios of simulated cards by name of the box; the others have none.
 
     Raises:
         DependencyError: Programs are missing.
@@ -61,7 +67,10 @@ def up(
     boxes = [Machine(inventory, name) for name in dict.fromkeys(names)]
     require(BOX_PROGRAMS)
     image = ensure_image(progress)
-    return for_each(boxes, lambda machine: _up(machine, image, chosen, progress))
+    own = {name: replace(chosen, cards=path) for name, path in (cards or {}).items()}
+    return for_each(
+        boxes, lambda machine: _up(machine, image, own.get(machine.name, chosen), progress)
+    )
 
 
 def _up(machine: Machine, image: Image, options: BoxOptions, progress: Progress) -> Outcome:
@@ -106,13 +115,16 @@ def _finish(machine: Machine, record: MachineRecord, *, timeout_s: float) -> Mac
     return record
 
 
-def fleet_up(inventory: Path, count: int, progress: Progress) -> list[Outcome]:
+def fleet_up(
+    inventory: Path, count: int, progress: Progress, cards: Path | None = None
+) -> list[Outcome]:
     """Start the light boxes fleet01 to fleetN; those that run already are left alone.
 
     Args:
         inventory: The inventory file that the lab belongs to.
         count: How many there are to be.
         progress: Gets a line for each step.
+        cards: Scenario of simulated cards that each new one has; none by default.
 
     Raises:
         UsageError: The caller is not root, or asks for too many.
@@ -127,7 +139,8 @@ def fleet_up(inventory: Path, count: int, progress: Progress) -> list[Outcome]:
     prefix = fleet.choose_subnet(inventory, names)
     key = fleet.identity_file(inventory)
     members = [Machine(inventory, name) for name in names]
-    outcomes = for_each(members, lambda machine: _fleet_up(machine, image, prefix, key))
+    extra = on_boxes.files(cards) if cards else {}
+    outcomes = for_each(members, lambda machine: _fleet_up(machine, image, prefix, key, extra))
     ready = [outcome for outcome in outcomes if not outcome.error]
     seconds = time.monotonic() - started
     where = f"{prefix}.1-{count}:{fleet.PORT}"
@@ -135,7 +148,9 @@ def fleet_up(inventory: Path, count: int, progress: Progress) -> list[Outcome]:
     return outcomes
 
 
-def _fleet_up(machine: Machine, image: Image, prefix: str, key: Path) -> Outcome:
+def _fleet_up(
+    machine: Machine, image: Image, prefix: str, key: Path, extra: on_boxes.Files
+) -> Outcome:
     started = time.monotonic()
     with locked(machine.lock, what=machine.name):
         state = machine.state()
@@ -146,7 +161,7 @@ def _fleet_up(machine: Machine, image: Image, prefix: str, key: Path) -> Outcome
         if not (state == "starting" and record and record.process):
             withdraw(machine.inventory, machine.name)
             box.stop(machine)
-            record = fleet.start(machine, image, prefix, key)
+            record = fleet.start(machine, image, prefix, key, extra)
     record = _finish(machine, record, timeout_s=FLEET_TIMEOUT_S)
     return Outcome(machine.name, "started", round(time.monotonic() - started, 1), record)
 
@@ -207,7 +222,9 @@ def reset(
         withdraw(inventory, name)
         box.stop(machine)
         progress(f"{name}: back to the fresh image")
-        new = box.start(machine, image, options or BoxOptions(), port=record.port or None)
+        cards = Path(record.cards) if record.cards else None
+        chosen = replace(options or BoxOptions(), cards=cards)
+        new = box.start(machine, image, chosen, port=record.port or None)
     new = _finish(machine, new, timeout_s=BOOT_TIMEOUT_S)
     seconds = time.monotonic() - started
     progress(f"{name}: ready in {seconds:.1f} s at {new.address}:{new.port}")

@@ -41,6 +41,7 @@ class MachineRecord:
         host_keys: Public host keys, ``type base64``.
         identity_file: Private key that it accepts, or None.
         line: URL of a board's serial line; empty for other machines.
+        cards: Scenario of its simulated cards; empty for none.
         ready: Its sshd has answered; a board can be reached.
         process: Its process; None until it is known.
     """
@@ -55,6 +56,7 @@ class MachineRecord:
     host_keys: tuple[str, ...] = ()
     identity_file: str | None = None
     line: str = ""
+    cards: str = ""
     ready: bool = False
     process: ProcessId | None = None
 

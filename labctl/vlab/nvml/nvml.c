@@ -11,6 +11,7 @@
  * fields of a structure is the interface; nothing of NVIDIA's code is in here.
  */
 
+#include <dirent.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -861,6 +862,37 @@ EXPORT result nvmlDeviceGetGpuFabricInfoV(const struct device *d, struct fabric 
 }
 
 /* --- processes: "process PID KIND BYTES [GPU-INSTANCE COMPUTE-INSTANCE]" -------------------------- */
+/* --- processes: "process PID KIND BYTES [GPU-INSTANCE COMPUTE-INSTANCE]" --------------------------
+ *
+ * PID is a number, or "@NAME": the process of that name (proc_pid_comm(5)) with the lowest id; while
+ * there is none, the line is not there. */
+
+static unsigned pid_of(const char *word)
+{
+	unsigned found = 0;
+	if (*word != '@')
+		return (unsigned)strtoul(word, NULL, 10);
+	DIR *folder = opendir("/proc");
+	struct dirent *entry;
+	while (folder && (entry = readdir(folder))) {
+		char path[300], name[32] = "";
+		unsigned pid = (unsigned)strtoul(entry->d_name, NULL, 10);
+		if (!pid || (found && found < pid))
+			continue;
+		snprintf(path, sizeof path, "/proc/%s/comm", entry->d_name);
+		FILE *file = fopen(path, "r");
+		if (!file)
+			continue;
+		if (fgets(name, sizeof name, file))
+			name[strcspn(name, "\n")] = 0;
+		fclose(file);
+		if (!strcmp(name, word + 1))
+			found = pid;
+	}
+	if (folder)
+		closedir(folder);
+	return found;
+}
 
 struct process {
 	unsigned pid;
@@ -878,10 +910,10 @@ static result processes(const struct device *d, const char *function, char kind,
 	int part = mig_of(d, &mig);
 	for (int i = 0; (value = nth(d->card, "process", i)); i++) {
 		struct process one = {.gi = NO_INSTANCE, .ci = NO_INSTANCE};
-		char kinds[8], memory_text[32];
-		int got = sscanf(value, "%u %7s %31s %u %u", &one.pid, kinds, memory_text, &one.gi,
+		char pid_text[20], kinds[8], memory_text[32];
+		int got = sscanf(value, "%19s %7s %31s %u %u", pid_text, kinds, memory_text, &one.gi,
 				 &one.ci);
-		if (got < 3 || !strchr(kinds, kind) || (part && (one.gi != mig.gi || one.ci != mig.ci)))
+		if (got < 3 || !(one.pid = pid_of(pid_text)) || !strchr(kinds, kind) || (part && (one.gi != mig.gi || one.ci != mig.ci)))
 			continue;
 		/* "-": NVML_VALUE_NOT_AVAILABLE */
 		one.memory = *memory_text == '-' ? ~0ull : strtoull(memory_text, NULL, 0);
