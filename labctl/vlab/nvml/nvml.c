@@ -41,10 +41,12 @@ enum {
 typedef int result;
 
 /* One line of the scenario, true from `from` until `until` seconds after the library was first
- * initialised; `card` is -1 for lines above the first card. */
+ * initialised, and while a process called `program` runs if that is not empty; `card` is -1 for lines
+ * above the first card. */
 struct line {
 	int card;
 	double from, until;
+	char program[20];
 	char key[48];
 	char value[256];
 };
@@ -70,6 +72,46 @@ static double now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* The process called `name` (proc_pid_comm(5)) with the lowest id, or 0. Known for a moment: one
+ * reading asks for it many times. */
+static unsigned pid_of_name(const char *name)
+{
+	static struct {
+		char name[20];
+		unsigned pid;
+		double at;
+	} known[8];
+	static unsigned next;
+	for (unsigned i = 0; i < 8; i++)
+		if (!strcmp(known[i].name, name) && now() - known[i].at < 0.2)
+			return known[i].pid;
+	unsigned found = 0;
+	DIR *folder = opendir("/proc");
+	struct dirent *entry;
+	while (folder && (entry = readdir(folder))) {
+		char path[300], said[32] = "";
+		unsigned pid = (unsigned)strtoul(entry->d_name, NULL, 10);
+		if (!pid || (found && found < pid))
+			continue;
+		snprintf(path, sizeof path, "/proc/%s/comm", entry->d_name);
+		FILE *file = fopen(path, "r");
+		if (!file)
+			continue;
+		if (fgets(said, sizeof said, file))
+			said[strcspn(said, "\n")] = 0;
+		fclose(file);
+		if (!strcmp(said, name))
+			found = pid;
+	}
+	if (folder)
+		closedir(folder);
+	snprintf(known[next].name, sizeof known[next].name, "%s", name);
+	known[next].pid = found;
+	known[next].at = now();
+	next = (next + 1) % 8;
+	return found;
+}
+
 static const char *scenario(void)
 {
 	const char *path = getenv("LABCTL_NVML_SCENARIO");
@@ -89,6 +131,11 @@ static void parse(char *text, int *card)
 		if (*end == '-')
 			one.until = strtod(end + 1, &end);
 		word = end + strspn(end, " \t");
+	}
+	if (*word == '?') { /* "?program key value" */
+		size_t size = strcspn(++word, " \t");
+		snprintf(one.program, sizeof one.program, "%.*s", (int)size, word);
+		word += size + strspn(word + size, " \t");
 	}
 	size_t length = strcspn(word, " \t");
 	if (!length || length >= sizeof one.key)
@@ -133,7 +180,8 @@ static void reload(void)
 
 static int holds(const struct line *one, double seconds)
 {
-	return one->from <= seconds && seconds < one->until;
+	return one->from <= seconds && seconds < one->until &&
+	       (!*one->program || pid_of_name(one->program));
 }
 
 /* The value of `key` of a card (-1: of the machine) now, or NULL. The last line counts. */
@@ -167,7 +215,10 @@ static result trouble(int card, const char *function)
 		const struct line *one = &lines[i];
 		char name[64];
 		int number = 0;
-		if ((one->card != -1 && one->card != card) || !holds(one, seconds))
+		if (one->card != -1 && one->card != card)
+			continue;
+		if ((strcmp(one->key, "lost") && strcmp(one->key, "return") && strcmp(one->key, "hang")) ||
+		    !holds(one, seconds))
 			continue;
 		if (!strcmp(one->key, "lost") && one->card == card)
 			code = GPU_IS_LOST;
@@ -867,33 +918,6 @@ EXPORT result nvmlDeviceGetGpuFabricInfoV(const struct device *d, struct fabric 
  * PID is a number, or "@NAME": the process of that name (proc_pid_comm(5)) with the lowest id; while
  * there is none, the line is not there. */
 
-static unsigned pid_of(const char *word)
-{
-	unsigned found = 0;
-	if (*word != '@')
-		return (unsigned)strtoul(word, NULL, 10);
-	DIR *folder = opendir("/proc");
-	struct dirent *entry;
-	while (folder && (entry = readdir(folder))) {
-		char path[300], name[32] = "";
-		unsigned pid = (unsigned)strtoul(entry->d_name, NULL, 10);
-		if (!pid || (found && found < pid))
-			continue;
-		snprintf(path, sizeof path, "/proc/%s/comm", entry->d_name);
-		FILE *file = fopen(path, "r");
-		if (!file)
-			continue;
-		if (fgets(name, sizeof name, file))
-			name[strcspn(name, "\n")] = 0;
-		fclose(file);
-		if (!strcmp(name, word + 1))
-			found = pid;
-	}
-	if (folder)
-		closedir(folder);
-	return found;
-}
-
 struct process {
 	unsigned pid;
 	unsigned long long memory;
@@ -913,7 +937,8 @@ static result processes(const struct device *d, const char *function, char kind,
 		char pid_text[20], kinds[8], memory_text[32];
 		int got = sscanf(value, "%19s %7s %31s %u %u", pid_text, kinds, memory_text, &one.gi,
 				 &one.ci);
-		if (got < 3 || !(one.pid = pid_of(pid_text)) || !strchr(kinds, kind) || (part && (one.gi != mig.gi || one.ci != mig.ci)))
+		if (got < 3 || !(one.pid = *pid_text == '@' ? pid_of_name(pid_text + 1)
+							: (unsigned)strtoul(pid_text, NULL, 10)) || !strchr(kinds, kind) || (part && (one.gi != mig.gi || one.ci != mig.ci)))
 			continue;
 		/* "-": NVML_VALUE_NOT_AVAILABLE */
 		one.memory = *memory_text == '-' ? ~0ull : strtoull(memory_text, NULL, 0);

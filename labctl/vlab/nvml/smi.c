@@ -298,42 +298,48 @@ static void instance_id(const char *tag, unsigned id)
 		out(4, tag, "%u", id);
 }
 
-/* Print the processes of one list; where it cannot be had, that is what is printed. */
-static result processes_of(const struct device *d, const char *kind,
-			   result (*ask)(const struct device *, unsigned *, struct process *))
+static void process_section(const struct process *one, const char *kind)
 {
-	struct process list[256];
-	unsigned count = sizeof list / sizeof *list;
-	result code = ask(d, &count, list);
-	for (unsigned i = 0; code == SUCCESS && i < count; i++) {
-		char name[256] = "[Not Found]";
-		nvmlSystemGetProcessName(list[i].pid, name, sizeof name);
-		open_tag(3, "process_info");
-		instance_id("gpu_instance_id", list[i].gi);
-		instance_id("compute_instance_id", list[i].ci);
-		out(4, "pid", "%u", list[i].pid);
-		out(4, "type", "%s", kind);
-		out(4, "process_name", "%s", name);
-		if (list[i].memory == ~0ull)
-			out(4, "used_memory", "N/A");
-		else
-			out(4, "used_memory", "%llu MiB", list[i].memory / MIB);
-		close_tag(3, "process_info");
-	}
-	return code;
+	char name[256] = "[Not Found]";
+	nvmlSystemGetProcessName(one->pid, name, sizeof name);
+	open_tag(3, "process_info");
+	instance_id("gpu_instance_id", one->gi);
+	instance_id("compute_instance_id", one->ci);
+	out(4, "pid", "%u", one->pid);
+	out(4, "type", "%s", kind);
+	out(4, "process_name", "%s", name);
+	if (one->memory == ~0ull)
+		out(4, "used_memory", "N/A");
+	else
+		out(4, "used_memory", "%llu MiB", one->memory / MIB);
+	close_tag(3, "process_info");
+}
+
+static int has(const struct process *list, unsigned count, unsigned pid)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (list[i].pid == pid)
+			return 1;
+	return 0;
 }
 
 static void processes_section(const struct device *d)
 {
-	unsigned none = 0;
-	result code = nvmlDeviceGetComputeRunningProcesses_v3(d, &none, NULL);
-	if (code != SUCCESS && code != INSUFFICIENT_SIZE) {
+	struct process computing[256], drawing[256];
+	unsigned computes = 256, draws = 256;
+	result code = nvmlDeviceGetComputeRunningProcesses_v3(d, &computes, computing);
+	if (code != SUCCESS) {
 		out(2, "processes", "%s", reason(code));
 		return;
 	}
+	if (nvmlDeviceGetGraphicsRunningProcesses_v3(d, &draws, drawing) != SUCCESS)
+		draws = 0;
 	open_tag(2, "processes");
-	processes_of(d, "C", nvmlDeviceGetComputeRunningProcesses_v3);
-	processes_of(d, "G", nvmlDeviceGetGraphicsRunningProcesses_v3);
+	for (unsigned i = 0; i < computes; i++)
+		process_section(&computing[i], has(drawing, draws, computing[i].pid) ? "C+G" : "C");
+	for (unsigned i = 0; i < draws; i++)
+		if (!has(computing, computes, drawing[i].pid))
+			process_section(&drawing[i], "G");
 	close_tag(2, "processes");
 }
 

@@ -13,14 +13,14 @@ from gpu_reports import GIB, card
 from labctl.errors import DependencyError, UsageError
 from labctl.facts.gpu.collect import nvidia
 from labctl.facts.gpu.smi_failure import broken_cards
-from labctl.facts.value import to_json
+from labctl.facts.value import Known, to_json
 from labctl.vlab.nvml import on_boxes
 from labctl.vlab.nvml.build import SCENARIO_VARIABLE, build_tool
 
 READ = """
 import json
 from labctl.facts.gpu.nvml import read_local
-from labctl.facts.value import to_json
+from labctl.facts.value import Known, to_json
 print(json.dumps(to_json(read_local(deadline=60))))
 """
 MIB = 1 << 20
@@ -88,7 +88,7 @@ def test_the_same_facts_as_through_the_library(tool: Path, library: Path, tmp_pa
     assert first["name"]["value"].endswith("(simulated)")
     assert sorted(first["throttle"]["value"]) == ["hw_thermal_slowdown", "sw_power_cap"]
     (process,) = first["processes"]["value"]
-    assert process["pid"] == os.getpid()
+    assert (process["pid"], process["kind"]) == (os.getpid(), {"value": "C+G"})
     assert by_tool["cards"][2]["processes"]["unknown"] == "no_permission"
 
 
@@ -134,11 +134,13 @@ def test_a_lost_card_is_named_and_hides_no_other(tool: Path, tmp_path: Path) -> 
 def test_a_process_by_its_name_comes_and_goes(tool: Path, tmp_path: Path) -> None:
     scenario = tmp_path / "scenario"
     name = f"labctl-{os.getpid()}"[:15]
-    scenario.write_text(card(0, f"process @{name} C {MIB}"))
+    scenario.write_text(card(0, f"process @{name} C {MIB}", f"?{name} utilisation 42"))
 
     def pids() -> list[int]:
         (one,) = nvidia(run([str(tool), "-q", "-x"], scenario).stdout, 0).cards
-        return [process["pid"] for process in to_json(one.processes)["value"]]  # type: ignore[call-overload, index, union-attr]
+        listed = to_json(one.processes)["value"]  # type: ignore[call-overload, index]
+        assert one.utilisation == Known(42.0 if listed else 0.0)
+        return [process["pid"] for process in listed]
 
     assert pids() == []
     program = tmp_path / name
