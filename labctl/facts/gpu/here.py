@@ -10,9 +10,10 @@ import contextlib
 import os
 import pwd
 import re
-import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from labctl.facts.gpu.child import output_of
 
 _PROC = Path("/proc")
 _BUS = Path("/sys/bus/pci/devices")
@@ -96,13 +97,7 @@ def _told_by_engines(pids: Iterable[int]) -> Iterator[str]:
 
 
 def _asked(kind: str, command: list[str], seconds: float) -> Iterator[str]:
-    try:
-        done = subprocess.run(
-            command, capture_output=True, timeout=seconds, check=False, stdin=subprocess.DEVNULL
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return
-    for line in done.stdout.decode(errors="replace").splitlines():
+    for line in (output_of(command, seconds=seconds) or "").splitlines():
         yield f"C {kind} {line}"
 
 
@@ -129,11 +124,5 @@ def bus_lines() -> str:
 
 def log_lines() -> str:
     """Return the lines of the kernel's log that speak of NVIDIA's errors; none if not allowed."""
-    try:
-        done = subprocess.run(
-            ["dmesg"], capture_output=True, timeout=_DMESG_S, check=False, stdin=subprocess.DEVNULL
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    text = done.stdout.decode(errors="replace")
+    text = output_of(["dmesg"], seconds=_DMESG_S) or ""
     return "\n".join([line for line in text.splitlines() if _LOG.search(line)][-200:])

@@ -6,6 +6,8 @@ modules than reading it, and both go on at the same time.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from labctl.facts.gpu.nvml_reader import read
@@ -37,7 +39,7 @@ class Pending:
     """
 
     def __init__(self, deadline: float) -> None:
-        self._child = Child(read, deadline)
+        self._child = Child(_read, deadline)
 
     def result(self) -> GpuFacts:
         """Wait for the child, end it if its time is up, and return the facts."""
@@ -45,3 +47,23 @@ class Pending:
 
         text, whole = self._child.result()
         return parse(text, whole=whole)
+
+
+def _read(tell: Callable[[str], object]) -> None:
+    _travel_light()
+    read(tell)
+
+
+def _travel_light() -> None:
+    """Leave out what the child, which ends after one reading, has no use for.
+
+    pynvml takes one function from ctypes.util, and calls it on Windows alone; that module imports
+    those for archives, temporary files and processes.
+    """
+    import gc  # noqa: PLC0415 - for the child alone
+    from types import ModuleType  # noqa: PLC0415
+
+    gc.disable()
+    stub = ModuleType("ctypes.util")
+    stub.__dict__["find_library"] = lambda name: None
+    sys.modules.setdefault("ctypes.util", stub)

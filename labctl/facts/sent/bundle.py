@@ -10,6 +10,7 @@ _MODULES = (
     "labctl.facts.sent.child",
     "labctl.facts.sent.nvml_ctypes",
     "labctl.facts.gpu.nvml_reader",
+    "labctl.facts.gpu.child",
     "labctl.facts.gpu.here",
     "labctl.facts.sent.machine",
 )

@@ -9,12 +9,45 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import time
 from collections.abc import Callable
 
+_KILL = 9  # signal(7); the module signal is slow to import
 # What a child that was killed may take to be gone; one that waits in the kernel never is.
 _PATIENCE_S = 0.5
+
+
+def drain(reading: int, end: float) -> tuple[bytes, bool]:
+    """Return what comes through the pipe ``reading``, and whether that is all.
+
+    Args:
+        reading: The end of the pipe that is read.
+        end: When to stop, as `time.monotonic` counts.
+    """
+    pieces: list[bytes] = []
+    poll = select.poll()
+    poll.register(reading, select.POLLIN)
+    while True:
+        left = end - time.monotonic()
+        if left <= 0:
+            return b"".join(pieces), False
+        if poll.poll(left * 1000):
+            piece = os.read(reading, 65536)
+            if not piece:
+                return b"".join(pieces), True
+            pieces.append(piece)
+
+
+def finish(child: int, *, whole: bool, patience_s: float = _PATIENCE_S) -> None:
+    """Reap ``child``, which has said everything if ``whole``, and is killed if not."""
+    if whole:
+        os.waitpid(child, 0)
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, _KILL)
+    end = time.monotonic() + patience_s
+    while os.waitpid(child, os.WNOHANG) == (0, 0) and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 class Child:
@@ -46,31 +79,12 @@ class Child:
 
     def result(self) -> tuple[str, bool]:
         """Return what the work wrote, and whether it came to its end in time."""
-        pieces: list[bytes] = []
-        whole = False
-        while not whole:
-            left = self._end - time.monotonic()
-            if left <= 0 or not select.select([self._reading], [], [], left)[0]:
-                break
-            piece = os.read(self._reading, 65536)
-            whole = not piece
-            pieces.append(piece)
+        said, whole = drain(self._reading, self._end)
         os.close(self._reading)
-        if whole:
-            os.waitpid(self._pid, 0)
-        else:
-            _end(self._pid)
-        return b"".join(pieces).decode(errors="replace"), whole
+        finish(self._pid, whole=whole)
+        return said.decode(errors="replace"), whole
 
 
 def _write(handle: int, data: bytes) -> None:
     while data:
         data = data[os.write(handle, data) :]
-
-
-def _end(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    end = time.monotonic() + _PATIENCE_S
-    while os.waitpid(pid, os.WNOHANG) == (0, 0) and time.monotonic() < end:
-        time.sleep(0.01)
