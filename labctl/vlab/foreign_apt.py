@@ -1,4 +1,4 @@
-"""Debian packages of another architecture: fetched by apt and unpacked, never installed.
+"""Debian packages of another architecture or archive part: fetched and unpacked, never installed.
 
 apt gets a configuration, lists and a cache of its own, so the host's are neither read nor changed,
 and no root is needed. What it fetches is checked against lists that Debian's keys have signed; a
@@ -21,18 +21,21 @@ from labctl.vlab.steps import Progress
 _ASK_S = 60.0
 
 
-def sources_for(suite: str, host: Sequence[str]) -> list[str]:
+def sources_for(suite: str, host: Sequence[str], parts: Sequence[str] = ()) -> list[str]:
     """Return the ``host``'s sources of Debian 12, for ``suite`` in its place.
 
     Args:
         suite: A Debian suite, such as ``trixie``.
         host: One-line sources, as `hostapt.debian_sources` returns them.
+        parts: Parts of the archive, such as ``non-free``; the host's own by default.
     """
     lines = []
     for line in host:
         kind, uri, own, *components = line.split()
         wanted = suite + own.removeprefix(hostapt.SUITE)
-        lines.append(" ".join([kind, f"[signed-by={KEYRING}]", uri, wanted, *components]))
+        lines.append(
+            " ".join([kind, f"[signed-by={KEYRING}]", uri, wanted, *(parts or components)])
+        )
     return lines
 
 
@@ -69,10 +72,18 @@ class ForeignApt:
         suite: Debian suite.
         thing: What the packages are for, for messages.
         progress: Gets a line for each step.
+        parts: Parts of the archive; the host's own by default.
     """
 
     def __init__(
-        self, work: Path, architecture: str, suite: str, *, thing: str, progress: Progress
+        self,
+        work: Path,
+        architecture: str,
+        suite: str,
+        *,
+        thing: str,
+        progress: Progress,
+        parts: Sequence[str] = (),
     ) -> None:
         self._work, self._thing, self._progress = work, thing, progress
         self.folder = work / "apt"
@@ -80,7 +91,7 @@ class ForeignApt:
                      "etc/preferences.d", "etc/sources.list.d", "debs"):  # fmt: skip
             (self.folder / name).mkdir(parents=True)
         (self.folder / "status").touch()
-        sources = sources_for(suite, hostapt.debian_sources())
+        sources = sources_for(suite, hostapt.debian_sources(), parts)
         (self.folder / "etc/sources.list").write_text("\n".join(sources) + "\n")
         proxies = hostapt.proxy_config(hostapt.proxies(), for_qemu=False)
         config = self.folder / "apt.conf"
@@ -93,9 +104,23 @@ class ForeignApt:
         Raises:
             LabctlError: apt refused or failed; the message is its own.
         """
+        self._update()
+        self._download([self._behind(kernel), *others])
+
+    def download(self, names: Sequence[str]) -> None:
+        """Fetch the packages ``names``, and nothing that they depend on.
+
+        Raises:
+            LabctlError: apt refused or failed; the message is its own.
+        """
+        self._update()
+        self._download(names)
+
+    def _update(self) -> None:
         # An index that cannot be had or trusted is a mistake, not a reason for old ones.
         self._run(["apt-get", "-q", "-o", "APT::Update::Error-Mode=any", "update"])
-        names = [self._behind(kernel), *others]
+
+    def _download(self, names: Sequence[str]) -> None:
         self._run(["apt-get", "-q", "download", *names], folder=self.folder / "debs")
 
     def _behind(self, kernel: str) -> str:

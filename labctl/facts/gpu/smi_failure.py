@@ -22,6 +22,8 @@ _ALL: tuple[tuple[str, Reason], ...] = (
     (r"No devices were found", Reason.ABSENT),
     (r"(?:NVIDIA-SMI|libnvidia-ml\S*).*(?:not found|no such file)", Reason.ABSENT),
     (r"nvidia-smi: (?:command )?not found", Reason.ABSENT),
+    (r"couldn't find libnvidia-ml\S* library", Reason.ABSENT),
+    (r"Mismatch in versions between nvidia-smi and NVML", Reason.UNREADABLE),
     (r"Insufficient Permissions", Reason.NO_PERMISSION),
     (r"RmInitAdapter failed", Reason.UNREADABLE),
 )
