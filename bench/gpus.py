@@ -1,17 +1,22 @@
 """Reading a machine's cards: labctl beside bare NVML calls, gpustat and nvitop.
 
 Eight cards with a process each, played by the simulated NVML library, which all of them load. The
-floor makes the same calls as labctl's reader, in one process and without a deadline.
+floor makes the same calls as labctl's reader, in one process and without a deadline. Beside the
+time by the clock stands that of the processors, all processes of a command together, which depends
+less on what else the machine does.
 """
 
 from __future__ import annotations
 
 import os
+import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from harness import Aim, Contender, Report, Say, argument_parser, interleave, run_bench
@@ -25,6 +30,9 @@ AIMS = {
     "reading / bare calls": Aim(1.5),
     "labctl gpu / gpustat": Aim(1.0),
     "labctl gpu / nvitop": Aim(1.0),
+    "reading / bare calls, processor time": Aim(1.5),
+    "labctl gpu / gpustat, processor time": Aim(1.0),
+    "labctl gpu / nvitop, processor time": Aim(1.0),
 }
 _BARE = "from labctl.facts.gpu.nvml_reader import read; read(lambda line: None)"
 _READING = "from labctl.facts.gpu.nvml import read_local; assert read_local(deadline=60).cards"
@@ -46,18 +54,27 @@ def scenario() -> str:
     return "\n".join(lines) + "\n"
 
 
-def timed(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> float:
-    """Run ``command`` and return its seconds.
+def processor_s() -> float:
+    """Return what all ended children have used of the processors, with their own children."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def timed(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path, processors: list[float]
+) -> float:
+    """Run ``command``, return its seconds, and add those of the processors to ``processors``.
 
     Raises:
         LabctlError: It failed.
     """
-    began = time.monotonic()
+    used, began = processor_s(), time.monotonic()
     done = subprocess.run(
         command, env=environment, cwd=folder, capture_output=True, text=True, timeout=_DEADLINE_S,
         check=False,
     )  # fmt: skip
     seconds = time.monotonic() - began
+    processors.append(processor_s() - used)
     if done.returncode != 0:
         raise LabctlError(done.stderr.strip()[-300:], thing=" ".join(command))
     return seconds
@@ -86,12 +103,14 @@ def measure(runs: int, say: Say) -> Report:
             "gpustat": (python, "-m", "gpustat"),
             "nvitop": (python, "-m", "nvitop", "--once"),
         }
+        used: dict[str, list[float]] = {name: [] for name in commands}
         contenders = [
-            Contender(name, lambda command=command: timed(command, environment, folder))  # type: ignore[misc]
+            Contender(name, partial(timed, command, environment, folder, used[name]))
             for name, command in commands.items()
         ]
         times = interleave(contenders, runs, say)
     median = {name: several.median for name, several in times.items()}
+    processors = {name: statistics.median(several) for name, several in used.items()}
     return Report(
         "gpus",
         "seconds",
@@ -99,12 +118,20 @@ def measure(runs: int, say: Say) -> Report:
         floor=median["bare"],
         peers={name: median[name] for name in ("gpustat", "nvitop")},
         ratios={
-            "reading / bare calls": median["reading"] / median["bare"],
-            "labctl gpu / gpustat": median["ours"] / median["gpustat"],
-            "labctl gpu / nvitop": median["ours"] / median["nvitop"],
+            f"{what}{words}": of[ours] / of[peer]
+            for words, of in (("", median), (", processor time", processors))
+            for what, ours, peer in (
+                ("reading / bare calls", "reading", "bare"),
+                ("labctl gpu / gpustat", "ours", "gpustat"),
+                ("labctl gpu / nvitop", "ours", "nvitop"),
+            )
         },
         aims=AIMS,
-        details={"reading": median["reading"], "cards": CARDS},
+        details={
+            "reading": median["reading"],
+            "cards": CARDS,
+            "processor_s": {name: round(value, 4) for name, value in processors.items()},
+        },
     )
 
 
