@@ -25,7 +25,7 @@ from labctl.setup.events import Event, HostDone, HostResult, ItemDone
 from labctl.setup.journal import Journal, list_runs
 from labctl.setup.options import Options
 from labctl.setup.plan import Plan, arrange, unique
-from labctl.setup.profile import build_items
+from labctl.setup.profile import build_items, values_for
 from labctl.setup.resource import Change, Resource
 from labctl.setup.run import Job, MainThread, run_all
 from labctl.transport.early import EarlyConnections
@@ -190,8 +190,9 @@ def prepare(
     jobs = []
     hosts: list[Host | None] = [*machines.hosts] or [None]
     for name, host in zip(labels, hosts, strict=True):
-        wanted = profiles or (list(host.profiles) if host else []) or list(DEFAULT_PROFILES)
-        given = {**(host.vars if host else {}), **settings}
+        own = (list(host.profiles) if host else []) or list(DEFAULT_PROFILES)
+        wanted = profiles or own
+        given = {**values_for(host.vars if host else {}, wanted, own), **settings}
         jobs.append(maker.job(name, machines.target(host) if host else None, wanted, given))
     # Last: a mistake found on the way here must not leave a run behind that did nothing.
     if not options.check:

@@ -135,6 +135,29 @@ def build_items(
     return items
 
 
+def values_for(
+    given: Mapping[str, object], wanted: Sequence[str], own: Sequence[str]
+) -> dict[str, object]:
+    """Return what of the values ``given`` to a host is meant for the profiles of this run.
+
+    Where ``--profile`` names others than the host's own, values for its own are no mistake. A name
+    that no profile has stays, so that it is found to be one.
+
+    Args:
+        given: Values for variables, from the inventory.
+        wanted: Profiles of this run.
+        own: Profiles of the host.
+    """
+    if set(own) <= set(wanted):
+        return dict(given)
+    meant, other = _variables(wanted), _variables(own)
+    return {name: value for name, value in given.items() if name in meant or name not in other}
+
+
+def _variables(names: Sequence[str]) -> set[str]:
+    return {variable for name in names for variable in load_profile(name).body.variables}
+
+
 def _check_names(profiles: Sequence[Profile], given: Mapping[str, object]) -> None:
     known = {name for profile in profiles for name in profile.body.variables}
     for name in given:

@@ -18,6 +18,7 @@ from labctl.setup.profile import (
     load_profile,
     profile_folders,
     profile_names,
+    values_for,
 )
 from labctl.setup.resource import Resource
 
@@ -179,6 +180,16 @@ def test_where_labctl_is_missing_it_is_installed_or_asked_for() -> None:
     packages = names(build_items(["gpu-history"], {"install_from": wheel}, CONTEXT))
     assert "package python3-venv" in packages
     assert "package python3-venv" not in names(build_items(["gpu-history"], {}, CONTEXT))
+
+
+def test_values_for_a_hosts_own_profiles_are_no_mistake_in_a_run_of_another() -> None:
+    given = {"timezone": "Europe/Berlin", "labctl": "/usr/bin/labctl", "tyop": 1}
+    own = ["base", "shell"]
+    assert values_for(given, own, own) == given
+    assert values_for(given, ["gpu-history", "shell", "base"], own) == given
+    assert values_for(given, ["gpu-history"], own) == {"labctl": "/usr/bin/labctl", "tyop": 1}
+    with pytest.raises(UsageError, match="no profile of this host has a variable 'tyop'"):
+        build_items(["gpu-history"], values_for(given, ["gpu-history"], own), CONTEXT)
 
 
 # -- references ----------------------------------------------------------------------------------
