@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from labctl.facts.gpu.card import Card, Process
 from labctl.facts.value import Fact, Known, Unknown
 from labctl.gpu.reading import Reading
-from labctl.gpu.rule import State
 from labctl.gpu.show import Line
+from labctl.gpu.state import State
 from labctl.report.metrics import Family
 
 _NOBODY = ""
