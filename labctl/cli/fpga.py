@@ -72,8 +72,9 @@ Examples:
   labctl fpga list -C ~/their-project --json
 
 \b
-No simulator is started and no test is imported. A test that ends in .* is a
-module whose tests only running it can tell.
+No simulator is started. make reads Makefiles, and pytest reads pytest files,
+with stand-ins for what starts simulations. A test that ends in .* is a module
+whose tests only running it can tell.
 Exit codes: 0 fine, 2 no such project, or a file in it has mistakes.""",
 )
 @click.argument("select", nargs=-1)
