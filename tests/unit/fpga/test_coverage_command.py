@@ -8,9 +8,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from labctl.cli.common import AppContext
 from labctl.cli.fpga_coverage import coverage
 from labctl.fpga.coverage.model import CoverageData, Hits
 from labctl.fpga.coverage.store import save
+
+
+@pytest.fixture(autouse=True)
+def context(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AppContext, "current", AppContext(), raising=False)
 
 
 @pytest.fixture
