@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,8 @@ from labctl.facts.machine.users import Users
 from labctl.facts.sent.bundle import CARDS_S, Collector, source, start
 from labctl.facts.shell import PROLOGUE
 from labctl.facts.value import Fact, Known, Reason, Unknown, absent
+from labctl.gpu.reading import Reading as Reading_
+from labctl.gpu.show import cells, lines
 from labctl.health.judge import judge
 from labctl.health.rules_file import shipped_rules
 from labctl.transport.local import LocalSession
@@ -279,6 +282,28 @@ def test_a_call_into_nvml_that_never_returns(box: Box, library: Path) -> None:
     assert found.facts.cards[2].error is not None
     assert found.facts.cards[2].error.reason is Reason.TIMED_OUT
     assert not (box.folder / "asked").exists()
+
+
+def test_a_hostile_process_name_by_either_way(box: Box, library: Path) -> None:
+    """A real process under a name with an escape, a newline, HTML and a mark of our own script."""
+    program = box.folder / "\x1b]0;x\x07<b>\n@&"
+    shutil.copy("/bin/sleep", program)
+    process = subprocess.Popen([str(program), "600"])
+    try:
+        box.cards(library, f"driver 1.0\n{card(0, f'process {process.pid} C {GIB}')}")
+        for collector in (Collector.PYTHON, Collector.SH):
+            found = box.collect(collector)
+            (line,) = lines([Reading_("here", found.facts, found.holders)])
+            assert line.verdict.state == "busy", collector
+            assert not re.search(r"[\x00-\x1f\x7f]", "".join(cells(line)))
+            assert found.holders.keys() == {process.pid}
+            if collector is Collector.PYTHON:
+                assert isinstance(found.facts.cards[0].processes, Known)
+                (one,) = found.facts.cards[0].processes.value
+                assert one.name == Known(program.name)
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def test_python_is_not_started_where_it_has_nothing_to_add(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from labctl.health.report import HostReport
 from labctl.health.rules_file import parse_rules, shipped_rules
 from labctl.health.run import Target, check_all
 from labctl.transport.local import LocalSession
-from labctl.transport.session import Session, Stream
+from labctl.transport.session import Completed, Session, Stream
 
 
 class Cut(Stream):
@@ -194,3 +195,18 @@ class CutWatched(CutSession):
 
     def close(self) -> None:
         self.gone.set()
+
+
+class Ahead(LocalSession):
+    """A machine whose clock is an hour ahead."""
+
+    def run_script(self, script: str, **options: Any) -> Completed:
+        ahead = "date() { command date -d '+1 hour' \"$@\"; }\n"
+        return super().run_script(ahead + script, **options)
+
+
+def test_a_clock_that_is_off_is_found_from_here() -> None:
+    rule = next(rule for rule in shipped_rules() if rule.id == "clock-off")
+    (report,) = check_all([Target("h", Ahead)], [rule], deadline=60.0, jobs=1)
+    (finding,) = report.verdict.findings
+    assert "3600" in finding.says or "1 h" in finding.says, finding.says
