@@ -88,6 +88,33 @@ def test_names_and_ids_are_taken_out_and_the_rest_stays() -> None:
     assert len(set(re.findall(r"host\d+", masked["load"]))) == 1
 
 
+def test_what_the_collector_said_is_masked_and_still_read() -> None:
+    """JSON of psutil and lines of NVML, as hosts with Python send them."""
+    nvml = {
+        "uuid": [0, "GPU-509665ad-b600-ac93-3616-d754b23d636d"],
+        "serial": [0, "1324419"],
+        "pci": [0, "00000000:9B:00.0"],
+        "recovery_action": [0, "Reset"],
+        "processes": [0, [{"pid": 7, "kind": "C", "name": "/home/linus/train"}]],
+    }
+    outputs = {
+        "users": '[facts]\n{"names": {"value": ["ada", "root"]}, "sessions": {"value": 2}}\n'
+        "[facts=0]\n",
+        "gpu": '[tool]\nNVML\n[tool=0]\n[said]\n{"system": {"driver": [0, "535.154.05"]}}\n'
+        + json.dumps({"card": 0, "facts": nvml})
+        + '\n{"end": 1}\n[said=0]\n',
+        "kernel_log": OUTPUTS["kernel_log"].replace("name=", "ada name="),
+    }
+    masked = Masker().mask(outputs)
+    text = "\n".join(masked.values())
+    for name in ("ada", "509665ad", "1324419", "linus"):
+        assert not re.search(rf"(?<![\w]){name}(?![\w])", text), f"{name} in\n{text}"
+    before = judged("h", Reading(0.0, outputs), shipped_rules()).verdict.findings
+    after = judged("h", Reading(0.0, masked), shipped_rules()).verdict.findings
+    assert [(one.rule, one.subject) for one in before] == [(one.rule, one.subject) for one in after]
+    assert ("card-asks-for-action", "0000:9b:00.0") in [(one.rule, one.subject) for one in after]
+
+
 def test_masking_twice_changes_nothing_that_rules_see() -> None:
     rules = shipped_rules()
     before = judged("h", Reading(0.0, OUTPUTS), rules).verdict
