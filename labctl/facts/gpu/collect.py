@@ -44,7 +44,9 @@ status=$?
 echo; echo "STATUS $status"
 if [ "$tool $status" = "nvidia-smi 0" ]; then
   echo LINKS
-  for what in -s -e; do within @SECONDS@ nvidia-smi nvlink $what 2>&1 || break; done
+  within @SECONDS@ nvidia-smi nvlink -s 2>&1
+  # Counters only where a link is up: each call of nvidia-smi takes its time.
+  grep -q 'Link [0-9]*: [0-9]' "$tools" && within @SECONDS@ nvidia-smi nvlink -e 2>&1
 fi
 """
 
