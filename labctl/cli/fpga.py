@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -126,6 +127,8 @@ Examples:
   labctl fpga test --waves always --keep    waves and logs of every run
   labctl fpga test --junit results.xml
   labctl fpga test --sim verilator --coverage
+  labctl fpga test --seeds 1000 --engine slurm
+                                            on the cluster that sbatch submits to
 
 \b
 A run is core[:parameters]:module.test@seed. Of the failures of each kind, the
@@ -152,8 +155,13 @@ project with mistakes."""
     help="When to record waves.",
 )  # fmt: skip
 @click.option(
-    "--engine", type=click.Choice(["fork", "process"]), default="fork", show_default=True,
-    help="One simulator start for many runs, or one for each.",
+    "--engine", type=click.Choice(["fork", "process", "slurm", "dask"]), default="fork",
+    show_default=True,
+    help="Here, with one simulator start for many runs or one for each; or on a cluster.",
+)  # fmt: skip
+@click.option(
+    "--address", envvar="DASK_SCHEDULER_ADDRESS", default="", metavar="HOST:PORT",
+    help="Dask's scheduler; a cluster on this machine if not given.",
 )  # fmt: skip
 @SIMULATOR
 @click.option("--coverage", is_flag=True, help="Collect what the runs reach.")
@@ -165,12 +173,13 @@ project with mistakes."""
 @json_option
 def test(
     select: tuple[str, ...], folder: str, seeds: int, seed: int | None, jobs: int | None,
-    waves: str, engine: str, simulator: str | None, coverage: bool, coverage_file: str | None,
-    keep: bool, junit: str | None, as_json: bool,
+    waves: str, engine: str, address: str, simulator: str | None, coverage: bool,
+    coverage_file: str | None, keep: bool, junit: str | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Run tests: all, or those that SELECT names."""
     from labctl.fpga.coverage import store
     from labctl.fpga.engines import engine_named
+    from labctl.fpga.farms import farm_named
     from labctl.fpga.junit import write_junit
     from labctl.fpga.regression import Options, run
     from labctl.fpga.selection import Job, new_base_seed, seed_of
@@ -193,7 +202,12 @@ def test(
     )
     base = new_base_seed() if seed is None else seed
     wanted = [Job(unit, seed_of(base, index)) for unit in units for index in range(seeds)]
-    options = Options(jobs or cpus(), waves, keep, engine_named(engine))
+    farm = farm_named(engine, jobs=jobs, address=address)
+    if farm is not None:
+        # What waits elsewhere is taken back however we are told to end.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)
+    options = Options(jobs or cpus(), waves, keep, engine_named(engine), farm)
     repro_of = repro_command(folder, simulator)
     told = _Progress(len(wanted), quiet=as_json)
     with files_are_told(), new_run() as place:

@@ -46,6 +46,12 @@ class JobQueue:
         with self._lock:
             self._groups.setdefault(group, deque()).append((index, job))
 
+    def groups(self) -> list[tuple[Group, list[tuple[int, Job]]]]:
+        """Return all that waits, group by group, the largest first."""
+        with self._lock:
+            found = [(group, list(jobs)) for group, jobs in self._groups.items() if jobs]
+        return sorted(found, key=lambda pair: -len(pair[1]))
+
     def take(self, last: Group | None) -> tuple[Group, int, Job] | None:
         """Take the next job for a worker that had one of ``last``; None if there is none.
 

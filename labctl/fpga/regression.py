@@ -16,9 +16,10 @@ from labctl.fpga import data_files
 from labctl.fpga.build import Build, BuildError, try_build
 from labctl.fpga.coverage.collect import collect
 from labctl.fpga.coverage.model import CoverageData
-from labctl.fpga.engines.base import Engine, Task
+from labctl.fpga.engines.base import Ended, Engine, Task
 from labctl.fpga.engines.process import ProcessEngine
 from labctl.fpga.engines.watch import Cancelled
+from labctl.fpga.farms.base import FarmMaker
 from labctl.fpga.queue import Group, JobQueue
 from labctl.fpga.results import JobResult, read_result
 from labctl.fpga.selection import Job, Unit
@@ -43,12 +44,14 @@ class Options:
         waves: ``never``, ``fail`` (one failure of each kind is run again) or ``always``.
         keep: Keep the folders of jobs that passed.
         engine: Makes the engine of a thread.
+        farm: Makes the farm whose machines run it all; None for this machine.
     """
 
     jobs: int = 1
     waves: str = "fail"
     keep: bool = False
     engine: EngineMaker = ProcessEngine
+    farm: FarmMaker | None = None
 
 
 @dataclass(frozen=True)
@@ -136,8 +139,11 @@ def run(
             else:
                 # Each of its tests is an error; it is told once, as they are of one kind.
                 _record(state, index, JobResult(job, "error", f"not built: {there.cause}"))
-        workers = [pool.submit(_work, state, queue) for _ in range(max(1, options.jobs))]
-        notes = [note for worker in workers for note in worker.result()]
+        if options.farm is not None:
+            notes = _on_farm(state, queue, options.farm)
+        else:
+            workers = [pool.submit(_work, state, queue) for _ in range(max(1, options.jobs))]
+            notes = [note for worker in workers for note in worker.result()]
         results = tuple(state.results[index] for index in range(len(jobs)))
         builds = [one for one in built.values() if isinstance(one, Build)]
         outcome = Outcome(
@@ -178,21 +184,55 @@ def _work(state: _Run, queue: JobQueue) -> list[str]:
             if taken is None:
                 break
             last, index, job = taken
-            folder = state.folder / f"{index + 1:05d}"
-            working = prepare(folder, job, last.build)
-            task = Task(job, last.build, working, state.options.waves == "always")
-            result = _run_one(state, engine, task)
-            if result.note:
-                notes.append(result.note)
-            if result.fine and not state.options.keep and not task.waves:
-                shutil.rmtree(folder, ignore_errors=True)
-                result = replace(result, folder=None)
-            _record(state, index, result)
+            task = _task(state, last, index, job)
+            notes += _finish(state, index, task, engine.run(task))
     except Cancelled:
         pass
     finally:
         engine.close()
     return notes
+
+
+def _on_farm(state: _Run, queue: JobQueue, make: FarmMaker) -> list[str]:
+    """Run all jobs of ``queue`` on a farm; return what is worth telling."""
+    from labctl.fpga.farms.collect import run_on_farm  # noqa: PLC0415 - most runs are run here
+
+    notes: list[str] = []
+    some = [
+        [(index, _task(state, group, index, job)) for index, job in jobs]
+        for group, jobs in queue.groups()
+    ]
+    tasks = {index: task for one in some for index, task in one}
+
+    def ended(index: int, how: Ended) -> None:
+        notes.extend(_finish(state, index, tasks[index], how))
+
+    def renew(index: int) -> None:
+        # Moved, not emptied: what was lost may still write into it.
+        folder = tasks[index].folder
+        folder.rename(folder.with_name(f"{folder.name}-lost-{time.monotonic_ns()}"))
+        prepare(folder, tasks[index].job, tasks[index].build)
+
+    place = state.folder / "farm"
+    place.mkdir(mode=0o700)
+    run_on_farm(make, state.tools, some, place, renew=renew, on_ended=ended, cancel=state.cancel)
+    return notes
+
+
+def _task(state: _Run, group: Group, index: int, job: Job) -> Task:
+    """Return the task of a job, with its folder made."""
+    folder = prepare(state.folder / f"{index + 1:05d}", job, group.build)
+    return Task(job, group.build, folder, state.options.waves == "always")
+
+
+def _finish(state: _Run, index: int, task: Task, ended: Ended) -> list[str]:
+    """Record what came of a task; return what is worth telling."""
+    result = _result(state, task, ended)
+    if result.fine and not state.options.keep and not task.waves:
+        shutil.rmtree(task.folder, ignore_errors=True)
+        result = replace(result, folder=None)
+    _record(state, index, result)
+    return [result.note] if result.note else []
 
 
 def prepare(folder: Path, job: Job, build: Build) -> Path:
@@ -208,8 +248,7 @@ def prepare(folder: Path, job: Job, build: Build) -> Path:
     return folder
 
 
-def _run_one(state: _Run, engine: Engine, task: Task) -> JobResult:
-    ended = engine.run(task)
+def _result(state: _Run, task: Task, ended: Ended) -> JobResult:
     result = read_result(task.job, task.folder, ended)
     if state.tools.coverage:
         hits = collect(task, state.tools)
@@ -235,7 +274,8 @@ def _replay(state: _Run, outcome: Outcome, built: dict[str, Build | BuildError])
         there = built[_build_name(job.unit)]
         assert isinstance(there, Build)
         folder = prepare(state.folder / f"waves-{number}", job, there)
-        again = _run_one(state, engine, Task(job, there, folder, waves=True))
+        task = Task(job, there, folder, waves=True)
+        again = _result(state, task, engine.run(task))
         if again.waves:
             waves[job.name] = again.waves
     results = tuple(

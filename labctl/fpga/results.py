@@ -91,7 +91,7 @@ def read_result(job: Job, folder: Path, ended: Ended) -> JobResult:
     """Return what came of ``job``, from its exit and the files in ``folder``."""
     cases, trouble = _read_cases(folder / RESULTS_FILE)
     if ended.hang is not None:
-        kind = "error" if ended.hang.kind == "output" else "hung"
+        kind = "error" if ended.hang.kind in ("output", "lost") else "hung"
         return JobResult(job, kind, ended.hang.text, cases, ended.seconds, folder, note=ended.note)
     status, message = _worst(cases), ""
     if not cases:

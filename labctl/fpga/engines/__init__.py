@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def engine_named(name: str) -> Callable[[Toolchain, threading.Event], Engine]:
-    """Return what makes an engine of the kind ``name``: ``fork`` or ``process``."""
+    """Return what makes an engine of the kind ``name``: ``process``, or else ``fork``."""
     from labctl.fpga.engines.fork_server import ForkEngine  # noqa: PLC0415
     from labctl.fpga.engines.process import ProcessEngine  # noqa: PLC0415
 
-    return ForkEngine if name == "fork" else ProcessEngine
+    return ProcessEngine if name == "process" else ForkEngine

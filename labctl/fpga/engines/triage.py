@@ -27,7 +27,8 @@ class Hang:
     """Why it was ended.
 
     Attributes:
-        kind: ``python``, ``hdl``, ``delta``, ``slow``, ``silent`` or ``output``.
+        kind: ``python``, ``hdl``, ``delta``, ``slow``, ``silent``, ``output``, or ``lost``: it did
+            not end in our sight at all.
         text: One line for people.
     """
 
