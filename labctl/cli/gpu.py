@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from labctl.gpu.reading import Reading
     from labctl.gpu.show import Line
     from labctl.transport.machines import Machines
+    from labctl.transport.ssh import Access
 
 EPILOG = """\b
 Examples:
@@ -249,8 +250,8 @@ def wait(
 
 def make_wish(count: int, memory: str, same_host: bool) -> Wish:
     """Return the wish that the options of `wishing` say."""
-    from labctl.gpu.bookings import me
     from labctl.gpu.choose import Wish, size
+    from labctl.gpu.bookings import me
 
     return Wish(count, size(memory), same_host, me())
 
@@ -273,16 +274,20 @@ def look_at(
     if not readings:
         from labctl.facts.sent.bundle import Collector
         from labctl.gpu.look import look
-        from labctl.transport.ssh import Access
 
-        access = Access(
-            decide=lambda name, kind, mark: accept_new, connect_timeout=min(10.0, deadline)
-        )
+        access = access_of(accept_new, deadline)
         readings = look(machines, access=access, deadline=deadline, collector=Collector(collector))
     from labctl.gpu.judged import judged
 
     lines, remark = judged(readings)
     return readings, lines, remark
+
+
+def access_of(accept_new: bool, deadline: float = 40.0) -> Access:
+    """Return how hosts are reached: nobody is asked for a password, new keys as the option says."""
+    from labctl.transport.ssh import Access
+
+    return Access(decide=lambda name, kind, mark: accept_new, connect_timeout=min(10.0, deadline))
 
 
 def _here(deadline: float) -> list[Reading]:

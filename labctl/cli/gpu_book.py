@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from labctl.cli.common import AppContext, json_option
-from labctl.cli.gpu import look_at, looking
+from labctl.cli.gpu import access_of, look_at, looking, machines_of
 from labctl.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ Examples:
 All or none. It keeps nobody out: others see it, and 'labctl gpu free' passes it
 over. They are kept in $LABCTL_GPU_DB: a file that all can write, or the URL of
 a PostgreSQL server.
+
+A card of Slurm's is booked with all others of its node, by a reservation of
+Slurm. That keeps others out, and takes an operator of Slurm or root.
 
 Exit codes: 0 booked, 1 the card cannot be used, 2 bad usage, 3 not reached,
 4 somebody else has booked it."""
@@ -52,6 +55,7 @@ def book(
 ) -> int:
     """Announce to the others that you use these cards."""
     from labctl.gpu import bookings as kept
+    from labctl.gpu.slurm_book import reserve, whole_nodes
     from labctl.gpu.state import State
     from labctl.gpu.store import opened
 
@@ -72,15 +76,24 @@ def book(
             sys.stderr.write(f"labctl: {card}: {line.verdict.why}\n")
             return int(ExitCode.NOT_FINE)
     now = int(time.time())
+    cards_found = [line for line in found if line is not None]
+    reserved = {one.host: one for one in whole_nodes(cards_found, lines, person=kept.me())}
+    access = access_of(accept_new, deadline)
+    made = []
     with opened() as database:
-        made = kept.book(
-            database,
-            [(line.reading, line.unit) for line in found if line is not None],
-            person=kept.me(),
-            now=now,
-            until=now + seconds,
-            note=note,
-        )
+        for line in cards_found:
+            of_slurm = reserved.get(line.reading.host) if line.under_slurm else None
+            made += kept.book(
+                database,
+                [(line.reading, line.unit)],
+                person=kept.me(),
+                now=now,
+                until=now + seconds,
+                note=of_slurm.note if of_slurm else note,
+            )
+        # Within the transaction: what Slurm refuses is not booked.
+        for one in reserved.values():
+            reserve(one, machines_of(app, [one.host]), person=kept.me(), seconds=seconds, access=access)
     _print_entries(made, now, as_json=as_json)
     return int(ExitCode.OK)
 
@@ -116,15 +129,22 @@ Exit codes: 0 done, also where there was none, 2 bad usage, 4 the file is locked
 )
 @click.argument("card", required=False, default="", metavar="[HOST[:GPU]]")
 @json_option
-def release(*, card: str, as_json: bool) -> int:
+@click.pass_obj
+def release(app: AppContext, /, *, card: str, as_json: bool) -> int:
     """End your bookings."""
     from labctl.gpu import bookings as kept
+    from labctl.gpu.slurm_book import reservation_of, unreserve
     from labctl.gpu.store import opened
 
     host, _, name = card.partition(":")
     now = int(time.time())
     with opened() as database:
         ended = kept.release(database, person=kept.me(), now=now, host=host, name=name)
+        # Within the transaction: a booking whose reservation cannot be ended stays.
+        found = {reservation_of(entry.note, entry.host) for entry in ended}
+        for one in found - {None}:
+            assert one is not None
+            unreserve(one, machines_of(app, [one.host]), access=access_of(accept_new=False))
     _print_entries(ended, now, as_json=as_json)
     return int(ExitCode.OK)
 

@@ -15,6 +15,7 @@ from labctl.errors import ExitCode
 if TYPE_CHECKING:
     from labctl.gpu.choose import Wish
     from labctl.gpu.show import Line
+    from labctl.gpu.slurm_run import Order
 
 
 @click.command(
@@ -28,6 +29,11 @@ Examples:
 The command sees only its cards (CUDA_VISIBLE_DEVICES, by UUID). Others see
 them as booked; they are given back on any end, also of labctl itself. On
 another host it runs in the home folder there, with nothing on its input.
+
+Where a host is under Slurm and no other has such cards free, 'srun' gets the
+command: it waits in Slurm's queue for as long as --timeout, and Slurm chooses
+the cards (and, without --on and --memory, the node). Interrupted, the job is
+cancelled. Partition and account: srun's own variables, SLURM_PARTITION, ...
 
 Exit codes: those of the command (128 + N after signal N); 1 no cards within
 the timeout, 2 bad usage, 3 the host was lost, 130 interrupted.""",
@@ -60,6 +66,7 @@ def run(
     """Run COMMAND on free cards, which are held for it."""
     from labctl.gpu.bookings import span
     from labctl.gpu.run import environment, leased, terminable
+    from labctl.gpu.slurm_run import order
 
     # One command runs on one host.
     wish = make_wish(count, memory, same_host=True)
@@ -68,8 +75,13 @@ def run(
     terminable()
     while True:
         _, lines, _ = look_at(app, hosts, accept_new=accept_new, deadline=deadline)
-        held = _take(lines, wish, command[0])
+        # Cards of Slurm are Slurm's to give.
+        held = _take([line for line in lines if not line.under_slurm], wish, command[0])
         left = end - time.monotonic()
+        if held is None:
+            given = order(lines, wish, command, patience_s=left, named=bool(hosts))
+            if given is not None:
+                return _by_slurm(app, given, accept_new=accept_new)
         if held is None and left <= 0:
             sys.stderr.write("labctl: no such cards became free in time\n")
             return int(ExitCode.NOT_FINE)
@@ -94,6 +106,14 @@ def _take(lines: list[Line], wish: Wish, what: str) -> tuple[list[Line], list[in
         return None
     lease = hold(chosen, person=wish.person, note=f"runs {what}"[:200])
     return None if lease is None else (chosen, lease)
+
+
+def _by_slurm(app: AppContext, given: Order, *, accept_new: bool) -> int:
+    from labctl.gpu.slurm_run import cancelled_after
+
+    sys.stderr.write(f"labctl: Slurm, job {given.name}, from {given.host}\n")
+    with cancelled_after(given):
+        return _execute(app, given.host, given.command, {}, accept_new=accept_new)
 
 
 def _execute(

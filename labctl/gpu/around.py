@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labctl.facts.gpu import collect, here
+from labctl.facts.gpu import collect, here, slurm
 from labctl.facts.gpu.card import GpuFacts
 from labctl.facts.value import Known, Reason
 from labctl.gpu.reading import Reading
@@ -31,4 +31,5 @@ def around(facts: GpuFacts) -> Reading:
         holders=found.holders,
         open_devices=found.open_devices,
         age_s=0.0,
+        slurm=slurm.parse(slurm.ask_here()),
     )

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from labctl.errors import LabctlError
 from labctl.facts.gpu import collect
+from labctl.facts.gpu.slurm import SlurmFacts
 from labctl.facts.sent.bundle import Collector
+from labctl.facts.value import absent
 from labctl.gpu.reading import Reading
 from labctl.transport.ask import Answer, ask
 from labctl.transport.machines import Machines
@@ -34,10 +36,16 @@ def look(
         on_reading: Called with each reading as it arrives.
     """
     with_sudo = {host.name for host in machines.hosts if host.sudo}
+    nodes = {host.name: host.slurm_node for host in machines.hosts if host.slurm_node}
 
     def body(name: str) -> str:
-        parts = collect.snippets(sudo=name in with_sudo, collector=collector)
+        parts = collect.snippets(
+            sudo=name in with_sudo, collector=collector, node=nodes.get(name, "")
+        )
         return "".join(record(one.name, one.text) for one in parts)
+
+    def read(answer: Answer) -> Reading:
+        return reading(answer, under_slurm=answer.host in nodes)
 
     answers = ask(
         machines,
@@ -45,18 +53,26 @@ def look(
         access=access,
         deadline=deadline,
         jobs=jobs,
-        on_answer=lambda answer: on_reading(reading(answer)),
+        on_answer=lambda answer: on_reading(read(answer)),
     )
-    return [reading(answer) for answer in answers]
+    return [read(answer) for answer in answers]
 
 
-def reading(answer: Answer) -> Reading:
-    """Return the reading in ``answer``; what arrived before it broke off is in it."""
+def reading(answer: Answer, *, under_slurm: bool = False) -> Reading:
+    """Return the reading in ``answer``; what arrived before it broke off is in it.
+
+    Args:
+        answer: What the machine said.
+        under_slurm: The inventory says that it is a node of Slurm, whatever it says itself.
+    """
     error: LabctlError | None = answer.error
     if not answer.records:
         cause = error.cause if error else "no answer"
         return Reading(answer.host, error=cause, action=error.action if error else "")
     found = collect.parse({name: one.output for name, one in answer.records.items()})
+    slurm = found.slurm
+    if slurm is None and under_slurm:
+        slurm = SlurmFacts(failure=absent("'scontrol' is not there, or says nothing"))
     return Reading(
         answer.host,
         found.facts,
@@ -65,4 +81,5 @@ def reading(answer: Answer) -> Reading:
         error=error.cause if error else "",
         action=error.action if error else "",
         age_s=0.0,
+        slurm=slurm,
     )

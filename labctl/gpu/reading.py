@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from labctl.facts.gpu.card import Card, GpuFacts, Process, Slice
 from labctl.facts.gpu.people import Holder, OpenDevice
+from labctl.facts.gpu.slurm import SlurmFacts
 from labctl.facts.value import Fact, Known, Unknown, absent
 
 
@@ -22,6 +23,7 @@ class Reading:
         error: Why there are no facts.
         action: What to do about it.
         age_s: How old the facts are, seconds; None for a recording.
+        slurm: What Slurm says of the machine; None where it is not under Slurm.
     """
 
     host: str
@@ -31,6 +33,7 @@ class Reading:
     error: str = ""
     action: str = ""
     age_s: float | None = None
+    slurm: SlurmFacts | None = None
 
 
 @dataclass(frozen=True)

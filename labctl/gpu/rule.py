@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from labctl.facts.gpu.card import Process, Xid
 from labctl.facts.value import Fact, Known, Reason, Unknown
 from labctl.gpu.reading import Unit
+from labctl.gpu.slurm import Claim
 from labctl.gpu.state import Booking, State
 
 MIB = 1 << 20
@@ -37,12 +38,14 @@ class Verdict:
 
     Attributes:
         person: Who has booked it and can have it.
+        claim: What Slurm says of it; None where it is no card of Slurm's.
     """
 
     state: State
     why: str
     notes: tuple[str, ...] = ()
     person: str = ""
+    claim: Claim | None = None
 
 
 def judge(
@@ -51,6 +54,7 @@ def judge(
     idle_s: float | None = None,
     booking: Booking | None = None,
     xids: Sequence[Xid] = (),
+    claim: Claim | None = None,
 ) -> Verdict:
     """Return the state of ``unit``.
 
@@ -59,7 +63,10 @@ def judge(
         idle_s: For how many seconds it has not worked, where history tells.
         booking: The booking that holds now.
         xids: What the kernel logged of its card.
+        claim: What Slurm says of it; then nobody's booking counts.
     """
+    if claim is not None:
+        return _under_slurm(judge(unit, idle_s=idle_s, xids=xids), claim)
     notes = tuple(_notes(unit, xids))
     sick = _sick(unit, xids)
     if sick:
@@ -75,6 +82,28 @@ def judge(
         until = f" until {booking.until}" if booking.until else ""
         return Verdict(state, why, (f"booked by {booking.person}{until}", *notes), booking.person)
     return Verdict(state, why, notes)
+
+
+def _under_slurm(own: Verdict, claim: Claim) -> Verdict:
+    """Return the state of a card that Slurm gives away, of which ``own`` is what itself shows."""
+    empty = own.state is State.FREE
+    state, why, person = own.state, own.why, ""
+    notes = list(own.notes)
+    if claim.kind == "given":
+        # It is taken, also where the card itself cannot say by whom.
+        if empty or state is State.UNKNOWN:
+            state, why = State.BOOKED, claim.why
+        else:
+            notes.insert(0, claim.why)
+    elif claim.kind in ("closed", "reserved", "unclear"):
+        states = {"closed": State.SICK, "reserved": State.BOOKED, "unclear": State.UNKNOWN}
+        if empty:
+            state, why, person = states[claim.kind], claim.why, claim.user
+        else:
+            notes.insert(0, claim.why)
+    elif state in (State.BUSY, State.IDLE_HELD):
+        notes.insert(0, "used outside Slurm, which would give it away")
+    return Verdict(state, why, tuple(notes), person, claim)
 
 
 def _sick(unit: Unit, xids: Sequence[Xid]) -> str:

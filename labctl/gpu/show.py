@@ -33,6 +33,11 @@ class Line:
     unit: Unit
     verdict: Verdict
 
+    @property
+    def under_slurm(self) -> bool:
+        """Slurm gives it away, and nobody else."""
+        return self.verdict.claim is not None
+
 
 def lines(
     readings: Iterable[Reading], rule: Callable[[Reading, Unit], Verdict] | None = None
@@ -93,17 +98,22 @@ def _pair(part: Fact[int] | Fact[float], whole: Fact[int] | Fact[float], by: int
 def people(line: Line) -> str:
     """Return who uses the unit, each with the program and the time, the biggest first."""
     found = line.unit.processes
-    if isinstance(found, Unknown):
-        return ""
-    computing = [one for one in found.value if one.kind != Known("G")]
-    ordered = sorted(computing, key=_memory, reverse=True)
-    return clean_line(
-        ", ".join(dict.fromkeys(_person(line.reading, one) for one in ordered)), limit=80
+    computing = [] if isinstance(found, Unknown) else found.value
+    ordered = sorted(
+        (one for one in computing if one.kind != Known("G")), key=_memory, reverse=True
     )
+    words = [_person(line.reading, one) for one in ordered]
+    claim = line.verdict.claim
+    if claim is not None and claim.job:
+        words.insert(0, f"{claim.user} (Slurm job {claim.job})")
+    return clean_line(", ".join(dict.fromkeys(words)), limit=80)
 
 
 def named_people(line: Line) -> list[str]:
     """Return the names of those who use the unit, the one with the most memory first."""
+    claim = line.verdict.claim
+    if claim is not None and claim.job:
+        return [claim.user]
     found = line.unit.processes
     if isinstance(found, Unknown):
         return []
@@ -168,6 +178,8 @@ def remarks(reading: Reading) -> list[str]:
         elif not facts.cards:
             said.append("no card")
         said += facts.notes
+    if reading.slurm is not None and reading.slurm.failure is not None:
+        said.append(f"under Slurm, which does not say all: {reading.slurm.failure}")
     return [clean_line(f"{label(reading)}: {text}") for text in said]
 
 
@@ -189,6 +201,7 @@ def _host(reading: Reading, own: list[Line]) -> Mapping[str, object]:
         "action": reading.action,
         "age_s": reading.age_s,
         "units": [_unit(line) for line in own],
+        "slurm": to_json(reading.slurm),
     }
     if facts is not None:
         head |= {
@@ -221,5 +234,6 @@ def _unit(line: Line) -> Mapping[str, object]:
         "utilisation": to_json(unit.utilisation),
         "processes": to_json(unit.processes),
         "who": people(line),
+        "slurm": to_json(line.verdict.claim),
         "suspects": suspects(line),
     }

@@ -93,6 +93,7 @@ def _host(path: Path, name: str, entry: schema.HostEntry, inheritance: _Inherita
         name=name,
         user=said.user,
         sudo=bool(said.sudo),
+        slurm_node=entry.slurm_node,
         tags=frozenset(said.tags or ()),
         groups=groups,
         profiles=tuple(said.profiles or ()),

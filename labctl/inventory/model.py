@@ -21,6 +21,7 @@ class Host:
         identity_files: Private keys to offer, in this order, ``~`` expanded.
         proxy_jump: ``[user@]host[:port][,...]`` as in ssh_config(5).
         sudo: Become root through sudo after login.
+        slurm_node: Its name as a node of Slurm, or None where it is none or is found.
         host_keys: Public host keys (``type base64``) that are the only ones accepted; empty to
             use known_hosts.
         tags: Words for selection.
@@ -40,6 +41,7 @@ class Host:
     identity_files: tuple[str, ...] = ()
     proxy_jump: str | None = None
     sudo: bool = False
+    slurm_node: str | None = None
     host_keys: tuple[str, ...] = ()
     tags: frozenset[str] = frozenset()
     groups: tuple[str, ...] = ()

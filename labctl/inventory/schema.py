@@ -83,6 +83,10 @@ class HostEntry(Settings):
     groups: list[Name] | None = Field(
         None, description="Groups of this file, the most important one first."
     )
+    slurm_node: Name | None = Field(
+        None,
+        description="Its name as a node of Slurm, where Slurm does not know it by its host name.",
+    )
     host_keys: list[HostKey] | None = Field(
         None,
         description="Public host keys ('type base64') that are the only ones accepted; "

@@ -65,6 +65,7 @@ def _host(host: Host, inventory: Inventory, config: SshConfig) -> dict[str, Any]
         "proxy_jump": reached.proxy_jump if reached else None,
         "proxy_command": reached.proxy_command if reached else None,
         "sudo": host.sudo,
+        "slurm_node": host.slurm_node,
         "host_keys": list(host.host_keys),
         "groups": list(host.groups),
         "tags": sorted(host.tags),

@@ -10,10 +10,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from labctl.facts.gpu import kernel_log, people
+from labctl.facts.gpu import kernel_log, people, slurm
 from labctl.facts.gpu.card import Card, GpuFacts, make_card
 from labctl.facts.gpu.people import Holder, OpenDevice
 from labctl.facts.gpu.quantity import pci_address
+from labctl.facts.gpu.slurm import SlurmFacts
 from labctl.facts.sent.bundle import CARDS_S, Collector, start
 from labctl.facts.shell import PROLOGUE
 from labctl.facts.value import Known, Reason, Unknown, absent
@@ -77,7 +78,11 @@ class Snippet:
 
 
 def snippets(
-    *, sudo: bool = False, tool_s: int = TOOL_S, collector: Collector = Collector.AUTO
+    *,
+    sudo: bool = False,
+    tool_s: int = TOOL_S,
+    collector: Collector = Collector.AUTO,
+    node: str = "",
 ) -> list[Snippet]:
     """Return the parts of the script in their order.
 
@@ -85,6 +90,7 @@ def snippets(
         sudo: Let ``sudo -n`` look up other people's processes, where it asks for no password.
         tool_s: Seconds that the vendor's tool may take.
         collector: Whether NVML is asked in the machine's own Python, before the vendor's tool.
+        node: The machine's name in Slurm, where that does not know it by its host name.
     """
     # The file, and not the script's output, is what a tool keeps open that cannot be ended.
     tools = (
@@ -112,6 +118,7 @@ def snippets(
         Snippet("gpu bus", _BUS),
         Snippet("gpu tools", tools + look),
         Snippet("gpu log", _LOG),
+        Snippet("gpu slurm", slurm.snippet(node)),
     ]
 
 
@@ -120,16 +127,18 @@ def parse_around(facts: GpuFacts, outputs: Mapping[str, str]) -> Collected:
     holders, devices = people.parse(outputs.get("gpu people", ""))
     xids = kernel_log.find_xids(outputs.get("gpu log", ""))
     facts = _with_bus(facts, _bus(outputs.get("gpu bus", "")))
-    return Collected(replace(facts, xids=tuple(xids)), holders, devices)
+    said_by_slurm = slurm.parse(outputs.get("gpu slurm", ""))
+    return Collected(replace(facts, xids=tuple(xids)), holders, devices, said_by_slurm)
 
 
 @dataclass(frozen=True)
 class Collected:
-    """What the script brought: the facts, and the people behind the processes."""
+    """What the script brought: the facts, the people behind the processes, Slurm's word."""
 
     facts: GpuFacts
     holders: Mapping[int, Holder]
     open_devices: tuple[OpenDevice, ...]
+    slurm: SlurmFacts | None = None
 
 
 def parse(outputs: Mapping[str, str]) -> Collected:
@@ -144,7 +153,8 @@ def parse(outputs: Mapping[str, str]) -> Collected:
     facts = _with_bus(_tool(text), bus)
     holders, devices = people.parse(about)
     xids = kernel_log.find_xids(outputs.get("gpu log", ""))
-    return Collected(replace(facts, xids=tuple(xids)), holders, devices)
+    said_by_slurm = slurm.parse(outputs.get("gpu slurm", ""))
+    return Collected(replace(facts, xids=tuple(xids)), holders, devices, said_by_slurm)
 
 
 def _tool(text: str) -> GpuFacts:

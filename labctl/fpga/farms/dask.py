@@ -25,7 +25,7 @@ from labctl.report.sanitize import clean_line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_CONNECT_S = 15.0
+_CONNECT_S = 10.0
 # Elements look whether they are wanted each second, and then end their simulation.
 _GONE_S = 60.0
 _ELEMENT = "labctl.fpga.farms.element"
