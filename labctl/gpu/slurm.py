@@ -59,7 +59,7 @@ def claim(reading: Reading, unit: Unit, *, person: str = "") -> Claim | None:
             until = f" until {job.ends.replace('T', ' ')}" if job.ends else ""
             why = f"Slurm job {job.id} of {job.user}{until}"
             return Claim("given", why, job.user, job.id, node.name)
-    unclear = _unclear(node, jobs, unit)
+    unclear = _unclear(node, jobs, exact=unit.part is None and index >= 0)
     if unclear:
         return unclear
     return _closed(node) or _reserved(slurm, node, person) or Claim("free", node=node.name)
@@ -85,17 +85,23 @@ def _place(reading: Reading, slurm: SlurmFacts, unit: Unit) -> tuple[Node, int] 
     return None
 
 
-def _unclear(node: Node, jobs: list[SlurmJob], unit: Unit) -> Claim | None:
-    """Return that a card may be given away, where Slurm does not say which are."""
+def _unclear(node: Node, jobs: list[SlurmJob], *, exact: bool) -> Claim | None:
+    """Return that a card may be given away, where it is not known which are.
+
+    Args:
+        node: The node of the card.
+        jobs: Its jobs with cards.
+        exact: It is known which of Slurm's cards it is.
+    """
     told = sum(len(job.indices.get(node.name, ())) for job in jobs)
     given = max(node.used, sum(job.gpus[node.name] for job in jobs))
     if not given:
         return None
     whose = ", ".join(f"job {job.id} of {job.user}" for job in jobs)
-    if given >= node.gpus and unit.part is None:
+    if given >= node.gpus and exact:
         return Claim("given", f"Slurm has given away all cards ({whose or 'jobs not shown'})",
                      node=node.name)  # fmt: skip
-    if unit.part is not None or told < given:
+    if not exact or told < given:
         why = f"Slurm has given away {given} of {node.gpus} cards and does not say which"
         return Claim("unclear", f"{why} ({whose})" if whose else why, node=node.name)
     return None

@@ -6,6 +6,7 @@ trip with the cards. Source: scontrol(1), squeue(1), gres.conf(5); tried on Slur
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -178,9 +179,9 @@ def parse(output: str) -> SlurmFacts | None:
 def _fields(line: str) -> dict[str, str]:
     """Return the fields of a line of ``scontrol -o``; values may hold blanks."""
     marks = list(_FIELD.finditer(line))
-    ends = [mark.start() for mark in marks[1:]] + [len(line)]
     pairs: dict[str, str] = {}
-    for mark, end in zip(marks, ends, strict=True):
+    for mark, following in itertools.zip_longest(marks, marks[1:]):
+        end = following.start() if following else len(line)
         # The first one counts: what people may write stands behind.
         pairs.setdefault(mark.group(1), line[mark.end() : end].strip())
     return pairs

@@ -47,7 +47,7 @@ class Box:
         reader.feed(done.stdout)
         assert reader.finished
         outputs = {one.name: one.output for one in reader.records}
-        assert set(outputs) == {"gpu bus", "gpu tools", "gpu log"}
+        assert set(outputs) == {"gpu bus", "gpu tools", "gpu log", "gpu slurm"}
         return collect.parse({**outputs, "gpu bus": bus})
 
 
