@@ -11,6 +11,7 @@ import click
 from labctl.cli.common import AppContext, complete_hosts, json_option
 from labctl.cli.lab_fault import fault
 from labctl.cli.lab_image import image, progress_lines
+from labctl.cli.lab_slurm import slurm
 from labctl.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -389,3 +390,4 @@ def packages(as_json: bool) -> int:
 
 lab.add_command(fault)
 lab.add_command(image)
+lab.add_command(slurm)
