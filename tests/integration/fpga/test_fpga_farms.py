@@ -20,6 +20,8 @@ import pytest
 from slurm_lab import small_cluster
 
 from labctl import procs
+from labctl.errors import UnreachableError
+from labctl.fpga.farms import dask as dask_farm
 from labctl.vlab.slurm.cluster import Cluster, Node, why_not
 
 DESIGNS = Path(__file__).parent / "designs"
@@ -272,11 +274,11 @@ def test_a_worker_of_dask_that_is_killed_loses_nothing_and_cancelling_leaves_not
     assert held.all_gone()
 
 
-def test_dask_without_a_scheduler_is_told(on_dask: Bench) -> None:
+def test_dask_without_a_scheduler_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
+    monkeypatch.setattr(dask_farm, "_CONNECT_S", 0.3)
     # Nobody listens on port 1 (tcpmux) of the loopback interface.
-    process = on_dask.start("held", "--engine", "dask", "--address", "tcp://127.0.0.1:1")
-    _, err = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode == 3
-    assert "no scheduler of Dask answers" in err
-    assert "Traceback" not in err
+    with pytest.raises(UnreachableError, match="no scheduler of Dask answers") as told:
+        dask_farm.DaskFarm(tmp_path, None, "tcp://127.0.0.1:1")
+    assert "dask scheduler" in told.value.action
+    assert told.value.exit_code == 3
