@@ -22,7 +22,7 @@ from labctl.fpga.model import Core, TestCase, Variant
 from labctl.fpga.selection import Job, Unit
 from labctl.fpga.toolchain import Toolchain
 
-TOOLS = Toolchain("iverilog", "vvp", "1", "vpi", "users")
+TOOLS = Toolchain()
 
 
 def task(folder: Path, index: int) -> Task:
