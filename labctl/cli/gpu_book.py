@@ -93,7 +93,9 @@ def book(
             )
         # Within the transaction: what Slurm refuses is not booked.
         for one in reserved.values():
-            reserve(one, machines_of(app, [one.host]), person=kept.me(), seconds=seconds, access=access)
+            reserve(
+                one, machines_of(app, [one.host]), person=kept.me(), seconds=seconds, access=access
+            )
     _print_entries(made, now, as_json=as_json)
     return int(ExitCode.OK)
 
