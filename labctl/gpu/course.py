@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from labctl.gpu.report import natural
-from labctl.gpu.rollup import DAY_S, HOUR_S
+from labctl.gpu.rollup import DAY_S, HOUR_S, WEEK_S
 from labctl.gpu.state import IN_USE
 from labctl.store.database import Database
 
 # The map shows a week; the lines and the usual week look back further.
-MAP_S = 7 * DAY_S
-USUAL_S = 28 * DAY_S
+MAP_S = WEEK_S
+USUAL_S = 4 * WEEK_S
+# A line has a point for each hour up to four weeks, for each day up to half a year, then weeks.
+_STEPS = ((4 * WEEK_S, HOUR_S), (26 * WEEK_S, DAY_S))
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def course(database: Database, *, since: int, until: int) -> Course:
     """Return how the time from ``since`` to ``until`` went."""
     map_since = max(since, until - MAP_S) // HOUR_S * HOUR_S
     usual_since = max(since, until - USUAL_S) // HOUR_S * HOUR_S
-    step = HOUR_S if until - since <= USUAL_S else DAY_S
+    step = next((step for most, step in _STEPS if until - since <= most), WEEK_S)
     return Course(
         since, until, map_since, usual_since, step,
         _map(database, map_since, until),

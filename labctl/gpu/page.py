@@ -83,7 +83,7 @@ def _people(report: Report) -> list[str]:
 
 
 def _pictures(course: Course) -> list[str]:
-    each = "hour" if course.step < DAY_S else "day (UTC)"
+    each = {HOUR_S: "hour", DAY_S: "day (UTC)"}.get(course.step, "week (UTC, from Thursday)")
     return [
         f"<h2>The week from {day(course.map_since)}</h2>",
         drawing.key(),

@@ -1,4 +1,4 @@
-"""Sums of samples by hour and by day, which reports read instead of the samples.
+"""Sums of samples by hour, day and week, which reports read instead of the samples.
 
 They are kept with each sample, and can be made anew of all samples at any time: both give the same,
 in whatever order the samples came.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from labctl.store.database import Database
 
@@ -15,7 +16,9 @@ from labctl.store.database import Database
 LONGEST_GAP_S = 300
 HOUR_S = 3600
 DAY_S = 86400
-SPANS = (HOUR_S, DAY_S)
+WEEK_S = 7 * DAY_S
+# Each is a multiple of the one before; all begin at multiples of themselves since 1970.
+SPANS = (HOUR_S, DAY_S, WEEK_S)
 # How the names of several holders of one card are kept as one.
 BETWEEN = "\n"
 
@@ -47,12 +50,12 @@ FROM (
 WHERE part > 0
 GROUP BY unit, start, state, person, booked, fault
 """.replace("HOUR", str(HOUR_S))
-_DAYS = """
+_COARSER = """
 INSERT INTO sums
-SELECT DAY, unit, start / DAY * DAY AS day, state, person, booked, fault,
+SELECT SPAN, unit, start / SPAN * SPAN AS first, state, person, booked, fault,
     sum(seconds), sum(load_s), sum(load), sum(power_s), sum(joules)
-FROM sums WHERE span = HOUR GROUP BY unit, day, state, person, booked, fault
-""".replace("DAY", str(DAY_S)).replace("HOUR", str(HOUR_S))
+FROM sums WHERE span = FINER GROUP BY unit, first, state, person, booked, fault
+"""
 
 
 @dataclass(frozen=True)
@@ -145,4 +148,5 @@ def rebuild(database: Database) -> None:
     """Make all sums anew of the samples."""
     database.execute("DELETE FROM sums")
     database.execute(_HOURS)
-    database.execute(_DAYS)
+    for finer, span in pairwise(SPANS):
+        database.execute(_COARSER.replace("SPAN", str(span)).replace("FINER", str(finer)))

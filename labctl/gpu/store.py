@@ -67,7 +67,7 @@ CREATE INDEX bookings_by_unit ON bookings (host, key, until);
 """
 
 # How long each sample stands for, whether it was booked, why it was a fault; sums of it all that
-# are exact to the second, by hour and by day.
+# are exact to the second.
 _SECOND = """
 ALTER TABLE samples RENAME TO samples_before;
 CREATE TABLE samples (
@@ -95,7 +95,7 @@ DROP TABLE samples_before;
 DROP TABLE hours;
 CREATE TABLE faults (id {id}, why TEXT NOT NULL UNIQUE);
 CREATE TABLE sums (
-    span INTEGER NOT NULL,        -- 3600 or 86400
+    span INTEGER NOT NULL,        -- seconds: an hour, a day, a week
     unit INTEGER NOT NULL REFERENCES units,
     start BIGINT NOT NULL,
     state TEXT NOT NULL,

@@ -1,15 +1,15 @@
 """What the samples of some time add up to, exact to the second.
 
-Whole days and hours are read from the sums, what is left at both ends from the samples.
+Whole weeks, days and hours are read from the sums, what is left at both ends from the samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from labctl.gpu.rollup import DAY_S, HOUR_S, LONGEST_GAP_S
+from labctl.gpu.rollup import HOUR_S, LONGEST_GAP_S, SPANS
 from labctl.store.database import Database
 
 # Unit by unit, so that both engines go along the primary key.
@@ -108,20 +108,21 @@ class Totals:
                 own.add(Amount(*row[5:]))
 
 
-def pieces(since: int, until: int) -> Iterator[tuple[int, int, int]]:
+def pieces(since: int, until: int, spans: Sequence[int] = SPANS) -> Iterator[tuple[int, int, int]]:
     """Yield what the time from ``since`` to ``until`` is made of: span (0: samples), from, to."""
-    first, last = -(-since // HOUR_S) * HOUR_S, until // HOUR_S * HOUR_S
-    if first >= last:
+    if since >= until:
+        return
+    if not spans:
         yield 0, since, until
         return
-    day, night = -(-first // DAY_S) * DAY_S, last // DAY_S * DAY_S
-    if day < night:
-        inner = [(HOUR_S, first, day), (DAY_S, day, night), (HOUR_S, night, last)]
+    *finer, span = spans
+    first, last = -(-since // span) * span, until // span * span
+    if first < last:
+        yield from pieces(since, first, finer)
+        yield span, first, last
+        yield from pieces(last, until, finer)
     else:
-        inner = [(HOUR_S, first, last)]
-    for span, start, end in [(0, since, first), *inner, (0, last, until)]:
-        if start < end:
-            yield span, start, end
+        yield from pieces(since, until, finer)
 
 
 def totals(database: Database, *, since: int, until: int, unit: int = 0) -> Totals:
