@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from labctl.gpu.report import natural
 from labctl.gpu.rollup import DAY_S, HOUR_S, WEEK_S
@@ -32,6 +32,11 @@ class Stretch:
     hours: int
     state: str
     load: float | None
+
+    @property
+    def end(self) -> int:
+        """When it was over."""
+        return self.start + self.hours * HOUR_S
 
 
 @dataclass(frozen=True)
@@ -69,39 +74,45 @@ def course(database: Database, *, since: int, until: int) -> Course:
 
 
 def _map(database: Database, since: int, until: int) -> dict[tuple[str, str], list[Stretch]]:
+    # Unit by unit and hour by hour is the order in which they are kept: nothing is sorted here.
     rows = database.execute(
-        "SELECT host, name, start, state, sum(seconds), sum(load_s), sum(load)"
+        "SELECT host, name, start, state, seconds, load_s, load"
         " FROM units CROSS JOIN sums WHERE span = ? AND sums.unit = units.id AND start >= ?"
-        " AND start < ? GROUP BY host, name, start, state ORDER BY host, name, start, 5",
+        " AND start < ? ORDER BY sums.unit, start",
         (HOUR_S, since, until),
     )
-    hours: dict[tuple[str, str], dict[int, list[tuple[str, int, float]]]] = {}
-    for host, name, start, state, _, load_s, load in rows:
-        hours.setdefault((host, name), {}).setdefault(start, []).append((state, load_s, load))
+    hours: dict[tuple[str, str], dict[int, list[Any]]] = {}
+    for host, name, start, *entry in rows:
+        hours.setdefault((host, name), {}).setdefault(start, []).append(entry)
     ordered = sorted(hours, key=lambda unit: (unit[0], natural(unit[1])))
     return {unit: _stretches(hours[unit]) for unit in ordered}
 
 
-def _stretches(hours: dict[int, list[tuple[str, int, float]]]) -> list[Stretch]:
-    """Join hours in the same state; the last state of an hour is the longest."""
+def _stretches(hours: dict[int, list[Any]]) -> list[Stretch]:
+    """Join hours that were longest in the same state."""
     found: list[Stretch] = []
-    run: list[tuple[str, int, float]] = []
-    for start, entries in hours.items():
-        state = entries[-1][0]
+    load_s, load = 0, 0.0
+    for start, entries in sorted(hours.items()):
+        state = entries[0][0] if len(entries) == 1 else _longest(entries)
         last = found[-1] if found else None
-        goes_on = last is not None and last.state == state
-        if last is not None and goes_on and last.start + last.hours * HOUR_S == start:
-            run += entries
-            found[-1] = Stretch(last.start, last.hours + 1, state, _mean(run))
+        if last is not None and (last.state, last.end) == (state, start):
+            first = last.start
+            found.pop()
         else:
-            run = list(entries)
-            found.append(Stretch(start, 1, state, _mean(run)))
+            first, load_s, load = start, 0, 0.0
+        for _, _, more_s, more in entries:
+            load_s += more_s
+            load += more
+        mean = load / load_s if load_s else None
+        found.append(Stretch(first, (start - first) // HOUR_S + 1, state, mean))
     return found
 
 
-def _mean(entries: Iterable[tuple[str, int, float]]) -> float | None:
-    seconds = sum(entry[1] for entry in entries)
-    return sum(entry[2] for entry in entries) / seconds if seconds else None
+def _longest(entries: list[Any]) -> str:
+    seconds: dict[str, int] = {}
+    for state, more, _, _ in entries:
+        seconds[state] = seconds.get(state, 0) + more
+    return max(sorted(seconds), key=lambda state: seconds[state])
 
 
 def _usual(database: Database, since: int, until: int) -> list[list[float | None]]:

@@ -53,7 +53,7 @@ def week(course: Course) -> str:
 
 def _cell(frame: _Frame, top: int, unit: str, stretch: Stretch) -> str:
     left = frame.at(stretch.start)
-    width = frame.at(min(stretch.start + stretch.hours * HOUR_S, frame.until)) - left
+    width = frame.at(min(stretch.end, frame.until)) - left
     colour = COLOURS.get(State(stretch.state), "#9e9e9e")
     load = "" if stretch.load is None else f", {stretch.load:.0f} %"
     title = f"{unit}, {day(stretch.start)}, {stretch.hours} h: {stretch.state}{load}"
@@ -145,15 +145,15 @@ def _ticks(frame: _Frame, height: int) -> str:
     moment = frame.since // HOUR_S * HOUR_S
     while moment < frame.until:
         left = frame.at(moment)
-        if left - last < 60:
-            moment += HOUR_S
-            continue
-        if left >= _LABEL and datetime.fromtimestamp(moment).hour == 0:
+        if left - last >= 60 and left >= _LABEL and datetime.fromtimestamp(moment).hour == 0:
             last = left
             shapes.append(f'<path d="M{left:.1f} 0V{height - 16}" stroke="#ddd"/>')
             text = datetime.fromtimestamp(moment).strftime("%m-%d")
             shapes.append(f'<text x="{left:.1f}" y="{height - 4}">{text}</text>')
-        moment += HOUR_S
+            # On to where the next one has room.
+            moment += max(HOUR_S, int(60 / frame.scale) // HOUR_S * HOUR_S)
+        else:
+            moment += HOUR_S
     return "".join(shapes)
 
 
