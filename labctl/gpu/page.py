@@ -8,7 +8,7 @@ from html import escape
 from labctl.gpu import drawing
 from labctl.gpu.course import Course
 from labctl.gpu.drawing import day
-from labctl.gpu.report import CardTime, Report, Share
+from labctl.gpu.report import CardTime, Report, Share, natural
 from labctl.gpu.rollup import DAY_S, HOUR_S
 from labctl.gpu.state import State
 from labctl.gpu.totals import Amount
@@ -32,6 +32,8 @@ svg text.m { text-anchor: middle; }
 """
 _STATES = (State.FREE, State.BUSY, State.IDLE_HELD, State.BOOKED, State.GHOST, State.SICK,
            State.UNKNOWN)  # fmt: skip
+# So many of those who booked nothing are named, who used most first; CSV and JSON have all.
+_MOST = 20
 
 
 def page(report: Report, course: Course) -> str:
@@ -43,8 +45,8 @@ def page(report: Report, course: Course) -> str:
         *_people(report),
         *_pictures(course),
         *_faults(report),
-        *_bookings(report),
         *_cards(report),
+        *_bookings(report),
         *_shares(report),
     ]
     return (
@@ -162,7 +164,9 @@ def merged(shares: Iterable[Share]) -> list[Share]:
         if kind not in found:
             found[kind] = Share(*kind, booked=0, why="", amount=Amount())
         found[kind].amount.add(one.amount)
-    return list(found.values())
+    return sorted(
+        found.values(), key=lambda one: (one.host, natural(one.unit), -one.amount.seconds)
+    )
 
 
 def number(value: float | None, unit: str = "", digits: int = 1) -> str:
