@@ -69,6 +69,12 @@ def _listed(value: object) -> object:
 OneOrMore = Annotated[list[ClockEntry], BeforeValidator(_listed)]
 
 
+def _one_or_more(schema: dict[str, Any]) -> None:
+    """Let editors take a mapping where there is one clock."""
+    several = {"type": schema.pop("type"), "items": schema.pop("items")}
+    schema["anyOf"] = [several["items"], several]
+
+
 class TargetEntry(_Strict):
     """The FPGA that it is made for."""
 
@@ -141,7 +147,9 @@ class CoreFile(_Strict):
     python: list[FilePath] = Field(
         ["tb"], description="Folders from which Python imports the tests; the first has them."
     )
-    clock: OneOrMore = Field([], description="Its clock, or a list of them.")
+    clock: OneOrMore = Field(
+        [], description="Its clock, or a list of them.", json_schema_extra=_one_or_more
+    )
     simulators: list[Simulator] = Field(
         ["icarus"], min_length=1, description="Simulators that it works in, the usual one first."
     )

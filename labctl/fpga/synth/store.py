@@ -41,9 +41,12 @@ def kept(kind: str, facts: object, make: Callable[[Path], None]) -> tuple[Path, 
     folder = Path(tempfile.mkdtemp(dir=place.parent, prefix=".new-"))
     try:
         make(folder)
-        # Fails where somebody else was quicker: theirs is the same.
-        with contextlib.suppress(OSError):
+        try:
             folder.rename(place)
+        except OSError:
+            if not place.is_dir():
+                raise
+            # Somebody else was quicker: theirs is the same.
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return place, True

@@ -3,11 +3,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labctl.fpga.readers.core_file import read_core, variants_of
+from labctl.fpga.schema import json_schema
 from labctl.inventory.diagnostics import InventoryError
 
 MakeCore = Callable[..., Path]
@@ -31,6 +33,10 @@ def test_a_core_has_its_folders_name_and_its_tests(make_core: MakeCore) -> None:
         ("timeout_s: -1\n", "4:12", "greater than 0"),
         ("parameters: {A: []}\n", "1:1", "an empty list"),
         ("parameters: {A: [1, 2]}\nvariants: {x: {A: 1}}\n", "1:1", "keep one of them"),
+        ("clock: {sinal: clk}\n", "4:9", "did you mean 'signal'?"),
+        ("clock: [{signal: a}, {signal: b, mhz: 0}]\n", "4:39", "greater than 0"),
+        ("target: {constraints: a.pcf}\n", "4:23", "there is no file 'a.pcf'"),
+        ("lint: {waivers: [{reason: x}]}\n", "4:18", "would waive all"),
         ("parameters: {'1A': 2}\n", "4:14", "not a Verilog name"),
         ("simulators: [vcs]\n", "4:14", "icarus"),
     ],
@@ -42,6 +48,12 @@ def test_a_mistake_is_said_at_its_place(
         read_core(make_core(GOOD + more))
     assert f"core.yaml:{place}: " in str(error.value)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("clock", [{"signal": "a"}, [{"signal": "a"}, {"signal": "b"}]])
+def test_editors_are_told_of_one_clock_and_of_several(clock: object) -> None:
+    core = {"description": "x", "top": "x", "sources": ["x.v"], "clock": clock}
+    jsonschema.validate(core, json_schema())
 
 
 def test_sources_that_are_not_there(make_core: MakeCore) -> None:
