@@ -1,10 +1,12 @@
 """Area and clock of the cores on an iCE40 UP5K, as rows for their README files.
 
-Usage: python fpga/common/fit.py [CORE...]     needs Debian's yosys and nextpnr-ice40
+Usage: python fpga/common/fit.py [CORE[:NAME=VALUE,...]...]
+
+It needs Debian's yosys and nextpnr-ice40.
 
 Each core is put between registers that form one shift register, so that paths to and from its ports
 count and the number of pins does not. Clocks are nextpnr's, the worst of three place seeds; area is
-that of yosys for the core alone, at the parameters' defaults.
+that of yosys for the core alone. Parameters have their defaults unless given: `matmul:N=2,DSPS=0`.
 """
 
 import json
@@ -20,6 +22,7 @@ SEEDS = (1, 2, 3)
 DSPS = 8  # of the UP5K (Lattice FPGA-DS-02008, table 1.1); a core with more products gets none
 
 Port = tuple[str, str, int]
+Values = dict[str, str]
 
 
 def run(*command: str) -> None:
@@ -33,13 +36,17 @@ def run(*command: str) -> None:
         sys.exit(f"{command[0]} failed: {(done.stdout + done.stderr)[-1500:]}")
 
 
-def synthesise(sources: str, top: str, out: Path, target: str) -> dict:
-    """The netlist of a design, as yosys writes it."""
-    run("yosys", "-q", "-p", f"read_verilog {sources}; {target} -top {top}; write_json {out}")
-    return json.loads(out.read_text())
+def synthesise(sources: str, top: str, out: Path, target: str, values: Values) -> dict:
+    """The top of a netlist, as yosys writes it."""
+    change = "".join(f"chparam -set {name} {value} {top}; " for name, value in values.items())
+    script = f"read_verilog {sources}; {change}{target} -top {top}; write_json {out}"
+    run("yosys", "-q", "-p", script)
+    # With other parameters it has another name.
+    modules = json.loads(out.read_text())["modules"].values()
+    return next(one for one in modules if "top" in one["attributes"])
 
 
-def harness(top: str, clocks: set[str], ports: list[Port]) -> str:
+def harness(top: str, values: Values, clocks: set[str], ports: list[Port]) -> str:
     """A design with four pins: every other port of the core is a bit of a shift register."""
     ins = [(name, width) for name, way, width in ports if way == "input" and name not in clocks]
     outs = [(name, width) for name, way, width in ports if way == "output"]
@@ -50,12 +57,13 @@ def harness(top: str, clocks: set[str], ports: list[Port]) -> str:
             links.append(f".{name}({bits}[{at} +: {width}])")
             at += width
     total_in, total_out = (sum(width for _, width in group) for group in (ins, outs))
+    parameters = ", ".join(f".{name}({value})" for name, value in values.items())
     return f"""
 module fit(input wire clk, input wire d, input wire load, output wire q);
   reg [{total_in - 1}:0] given;
   wire [{total_out - 1}:0] got;
   reg [{total_out - 1}:0] held, shift;
-  {top} core({", ".join(links)});
+  {top} #({parameters}) core({", ".join(links)});
   always @(posedge clk) begin
     given <= {{given, d}};
     held <= got;
@@ -66,17 +74,17 @@ endmodule
 """
 
 
-def fit(folder: Path, work: Path) -> str:
+def fit(folder: Path, values: Values, work: Path) -> str:
     """One row: logic cells by kind, and the clock in MHz."""
     core = yaml.safe_load((folder / "core.yaml").read_text())
     top = core["top"]
     sources = " ".join(str(f) for s in core["sources"] for f in sorted(folder.glob(s)))
     target = "synth_ice40 -dsp"
-    netlist = synthesise(sources, top, work / "core.json", target)["modules"][top]
+    netlist = synthesise(sources, top, work / "core.json", target, values)
     kinds = [cell["type"] for cell in netlist["cells"].values()]
     if kinds.count("SB_MAC16") > DSPS:
         target = "synth_ice40"
-        netlist = synthesise(sources, top, work / "core.json", target)["modules"][top]
+        netlist = synthesise(sources, top, work / "core.json", target, values)
         kinds = [cell["type"] for cell in netlist["cells"].values()]
     area = {
         "LUT": sum(kind == "SB_LUT4" for kind in kinds),
@@ -86,8 +94,8 @@ def fit(folder: Path, work: Path) -> str:
     }
     ports = [(name, one["direction"], len(one["bits"])) for name, one in netlist["ports"].items()]
     clocks = {name for name, _, _ in ports if name == "clk" or name.endswith("_clk")}
-    (work / "fit.v").write_text(harness(top, clocks, ports))
-    synthesise(f"{sources} {work / 'fit.v'}", "fit", work / "fit.json", target)
+    (work / "fit.v").write_text(harness(top, values, clocks, ports))
+    synthesise(f"{sources} {work / 'fit.v'}", "fit", work / "fit.json", target, {})
     clock = []
     for seed in SEEDS:
         options = [
@@ -102,15 +110,18 @@ def fit(folder: Path, work: Path) -> str:
         report = json.loads((work / "report.json").read_text())
         clock.append(min(one["achieved"] for one in report["fmax"].values()))
     cells = ", ".join(f"{count} {kind}" for kind, count in area.items() if count)
-    return f"{folder.name}: {cells}; {min(clock):.1f} MHz ({', '.join(f'{c:.1f}' for c in clock)})"
+    name = ":".join((folder.name, *(f"{key}={value}" for key, value in values.items())))
+    return f"{name}: {cells}; {min(clock):.1f} MHz ({', '.join(f'{c:.1f}' for c in clock)})"
 
 
 def main() -> None:
     """Print a row for each core named, or for all."""
     names = sys.argv[1:] or sorted(path.parent.name for path in FPGA.glob("*/core.yaml"))
     for name in names:
+        core, _, given = name.partition(":")
+        values = dict(one.split("=", 1) for one in given.split(",") if one)
         with tempfile.TemporaryDirectory() as work:
-            print(fit(FPGA / name, Path(work)), flush=True)
+            print(fit(FPGA / core, values, Path(work)), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,14 @@
 // late from the left, column j of B j cycles late from the top, so that A[i,k] and B[k,j] meet in
 // cell (i,j), which keeps the sum. A is N x K and B is K x N with any K from 1 to 131071 (a sum of
 // so many products of -128 by -128 still fits). Beat k brings column k of A and row k of B; the
-// results come out row by row. A cycle without a beat puts zeros in, which add nothing.
+// results come out row by row. In a cycle without a beat the array stands still.
 
 `resetall
 `default_nettype none
 
 module matmul #(
-    parameter N = 4
+    parameter N    = 4,
+    parameter DSPS = 8   // cells whose product a DSP block may make; an iCE40 UP5K has 8 blocks
 ) (
     input  wire               clk,
     input  wire               rst,
@@ -41,6 +42,7 @@ module matmul #(
 
     wire take  = s_valid && s_ready;
     wire shift = m_valid && m_ready;
+    wire run   = take || shift || (state == FLUSH);
 
     assign s_ready = (state == LOAD);
     assign m_valid = (state == OUT);
@@ -58,14 +60,16 @@ module matmul #(
     generate
         for (i = 0; i < N; i = i + 1) begin : edges
             matmul_delay #(.CYCLES(i)) delay_a (
-                .clk(clk), .rst(rst), .d(take ? s_a[8*i +: 8] : 8'd0), .q(a[i*(N+1)]));
+                .clk(clk), .rst(rst), .enable(run),
+                .d(take ? s_a[8*i +: 8] : 8'd0), .q(a[i*(N+1)]));
             matmul_delay #(.CYCLES(i)) delay_b (
-                .clk(clk), .rst(rst), .d(take ? s_b[8*i +: 8] : 8'd0), .q(b[i]));
+                .clk(clk), .rst(rst), .enable(run),
+                .d(take ? s_b[8*i +: 8] : 8'd0), .q(b[i]));
         end
         for (i = 0; i < N; i = i + 1) begin : row
             for (j = 0; j < N; j = j + 1) begin : col
-                matmul_pe pe (
-                    .clk(clk), .rst(rst),
+                matmul_pe #(.DSP(i*N + j < DSPS ? 1 : 0)) pe (
+                    .clk(clk), .rst(rst), .enable(run),
                     .a_in(a[i*(N+1) + j]), .a_out(a[i*(N+1) + j + 1]),
                     .b_in(b[i*N + j]),     .b_out(b[(i+1)*N + j]),
                     .shift(shift), .sum_in(sum[i*N + j + 1]), .sum(sum[i*N + j]));

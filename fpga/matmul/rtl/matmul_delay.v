@@ -8,6 +8,7 @@ module matmul_delay #(
 ) (
     input  wire       clk,
     input  wire       rst,
+    input  wire       enable,
     input  wire [7:0] d,
     output wire [7:0] q
 );
@@ -16,21 +17,22 @@ module matmul_delay #(
         if (CYCLES == 0) begin : none
             assign q = d;
 
-            wire [1:0] unused = {clk, rst};
+            wire [2:0] unused = {clk, rst, enable};
         end else begin : some
-            reg [7:0] line [0:CYCLES-1];
+            reg [8*CYCLES-1:0] line;
             integer i;
 
             always @(posedge clk) begin
-                for (i = 0; i < CYCLES; i = i + 1) begin
-                    if (rst)
-                        line[i] <= 0;
-                    else
-                        line[i] <= (i == 0) ? d : line[(i == 0) ? 0 : i - 1];
+                if (rst)
+                    line <= 0;
+                else if (enable) begin
+                    line[7:0] <= d;
+                    for (i = 1; i < CYCLES; i = i + 1)
+                        line[8*i +: 8] <= line[8*(i-1) +: 8];
                 end
             end
 
-            assign q = line[CYCLES-1];
+            assign q = line[8*CYCLES-1 -: 8];
         end
     endgenerate
 
