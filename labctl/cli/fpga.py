@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from labctl.cli.common import json_option
+from labctl.cli.fpga_bridge import bridge
 from labctl.cli.fpga_build import build
 from labctl.cli.fpga_common import (
     PROJECT,
@@ -54,6 +55,7 @@ def fpga() -> None:
     """Verify FPGA designs: find their tests, run them, show what failed."""
 
 
+fpga.add_command(bridge)
 fpga.add_command(build)
 fpga.add_command(coverage)
 fpga.add_command(repro)
@@ -182,7 +184,7 @@ def test(
     from labctl.fpga.farms import farm_named
     from labctl.fpga.junit import write_junit
     from labctl.fpga.regression import Options, run
-    from labctl.fpga.selection import Job, new_base_seed, seed_of
+    from labctl.fpga.selection import jobs_of, new_base_seed
     from labctl.fpga.selection import select as choose
     from labctl.fpga.store import new_run
     from labctl.fpga.toolchain import find_toolchain
@@ -201,7 +203,7 @@ def test(
         coverage=coverage or coverage_file is not None,
     )
     base = new_base_seed() if seed is None else seed
-    wanted = [Job(unit, seed_of(base, index)) for unit in units for index in range(seeds)]
+    wanted = jobs_of(units, base, seeds)
     farm = farm_named(engine, jobs=jobs, address=address)
     if farm is not None:
         # What waits elsewhere is taken back however we are told to end.

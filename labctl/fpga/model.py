@@ -41,6 +41,7 @@ class TestCase:
         path: File.
         line: Line of the function, from 1.
         parametrized: It stands for several tests, one for each set of arguments.
+        seeded: It draws at random, so that another seed is another run.
     """
 
     __test__ = False  # not a test of pytest, whatever its name
@@ -50,6 +51,7 @@ class TestCase:
     path: Path
     line: int
     parametrized: bool = False
+    seeded: bool = True
 
     @property
     def label(self) -> str:
@@ -113,6 +115,33 @@ class Waiver:
 
 
 @dataclass(frozen=True)
+class SerialPort:
+    """The serial line of a core: 8 data bits, no parity, one stop bit, idle high.
+
+    Attributes:
+        rxd: Port that receives.
+        txd: Port that sends.
+        clock: Port of the clock.
+        reset: Port of the synchronous reset, or None.
+        bit_cycles: Cycles of a bit.
+        top: Module that has these ports.
+        sources: All Verilog files of that module.
+        parameters: Its parameters.
+        drive: Values of further inputs.
+    """
+
+    rxd: str
+    txd: str
+    clock: str
+    reset: str | None
+    bit_cycles: int
+    top: str
+    sources: tuple[Path, ...]
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    drive: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Core:
     """A design with its tests.
 
@@ -140,6 +169,7 @@ class Core:
         clocks: Its clocks, as its file says.
         target: The FPGA that it is made for, or None.
         waivers: What linters may say of it.
+        serial: Its serial line, or None.
     """
 
     name: str
@@ -165,6 +195,7 @@ class Core:
     clocks: tuple[Clock, ...] = ()
     target: Target | None = None
     waivers: tuple[Waiver, ...] = ()
+    serial: SerialPort | None = None
 
 
 @dataclass(frozen=True)

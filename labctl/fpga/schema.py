@@ -116,6 +116,21 @@ class LintEntry(_Strict):
     waivers: list[WaiverEntry] = Field([], description="What they may say.")
 
 
+class BridgeEntry(_Strict):
+    """Its serial line, for ``labctl fpga bridge``."""
+
+    rxd: Identifier = Field("rxd", description="Port that receives, idle high.")
+    txd: Identifier = Field("txd", description="Port that sends, idle high.")
+    reset: Identifier | None = Field("rst", description="Port of the synchronous reset, if any.")
+    bit_cycles: int = Field(ge=4, le=65536, description="Cycles of a bit with the values below.")
+    top: Identifier | None = Field(None, description="Module to run, if it is not the core's top.")
+    sources: list[FilePath] = Field([], description="Verilog files of that module.")
+    parameters: dict[Identifier, Parameter] = Field(
+        {}, description="Parameters of it, laid over those of the core that are no lists."
+    )
+    drive: dict[Identifier, int] = Field({}, description="Values of further inputs.")
+
+
 class CoreFile(_Strict):
     """A core: its RTL, its parameters, its tests."""
 
@@ -150,6 +165,11 @@ class CoreFile(_Strict):
     clock: OneOrMore = Field(
         [], description="Its clock, or a list of them.", json_schema_extra=_one_or_more
     )
+    seeded: list[str] | None = Field(
+        None,
+        description="Tests that draw at random; the others run once, whatever number of seeds is "
+        "asked for. All are, if not given.",
+    )
     simulators: list[Simulator] = Field(
         ["icarus"], min_length=1, description="Simulators that it works in, the usual one first."
     )
@@ -161,6 +181,7 @@ class CoreFile(_Strict):
     )
     target: TargetEntry | None = Field(None, description="The FPGA that it is made for.")
     lint: LintEntry | None = Field(None, description="What linters are told.")
+    bridge: BridgeEntry | None = Field(None, description="Its serial line, where it has one.")
 
     @model_validator(mode="after")
     def _few_variants(self) -> Self:

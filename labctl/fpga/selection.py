@@ -70,6 +70,18 @@ def units_of(cores: Iterable[Core]) -> list[Unit]:
     ]
 
 
+def jobs_of(units: Iterable[Unit], base: int, seeds: int) -> list[Job]:
+    """Return what a regression of ``seeds`` seeds from ``base`` runs.
+
+    A test that draws nothing would be the same run each time, so it has the first seed only.
+    """
+    return [
+        Job(unit, seed_of(base, index))
+        for unit in units
+        for index in range(seeds if unit.test.seeded else 1)
+    ]
+
+
 def select(project: Project, patterns: Sequence[str]) -> list[Unit]:
     """Return the units that match one of ``patterns``; all where there are none.
 

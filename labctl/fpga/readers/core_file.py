@@ -11,10 +11,26 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from labctl.errors import UsageError
-from labctl.fpga.model import Clock, Core, Problem, Target, TestCase, Value, Variant, Waiver
+from labctl.fpga.model import (
+    Clock,
+    Core,
+    Problem,
+    SerialPort,
+    Target,
+    TestCase,
+    Value,
+    Variant,
+    Waiver,
+)
 from labctl.fpga.readers.test_modules import read_tests
 from labctl.fpga.schema import CoreFile, TargetEntry
-from labctl.inventory.diagnostics import Diagnostic, InventoryError, quote, shown_path
+from labctl.inventory.diagnostics import (
+    Diagnostic,
+    InventoryError,
+    did_you_mean,
+    quote,
+    shown_path,
+)
 from labctl.inventory.textfile import read_text
 from labctl.inventory.validate import Steps, explain, locate
 from labctl.inventory.yamlnodes import Mapping as MappingNode
@@ -70,23 +86,47 @@ def read_core(path: Path) -> Core:
 def _core(path: Path, said: CoreFile, complain: Complain) -> Core:
     folder = path.parent
     python = _folders(folder, said.python, "python", complain)
+    sources = _sources(folder, said.sources, ("sources",), complain)
     return Core(
         name=said.name or folder.absolute().name,
         path=path,
         description=said.description,
         top=said.top,
-        sources=_sources(folder, said.sources, "sources", complain),
-        data=_sources(folder, said.data, "data", complain),
+        sources=sources,
+        data=_sources(folder, said.data, ("data",), complain),
         simulators=tuple(dict.fromkeys(said.simulators)),
         include=_folders(folder, said.include, "include", complain),
         defines=dict(said.defines),
         variants=variants_of(said.parameters, said.variants),
-        tests=_tests(said.tests, python, complain),
+        tests=_seeded(_tests(said.tests, python, complain), said.seeded, complain),
         python=python,
         timeout_s=said.timeout_s,
         memory_mib=said.memory_mib,
         clocks=tuple(Clock(one.signal, one.mhz) for one in said.clock),
         target=_target(folder, said.target, complain),
+        serial=_serial(folder, said, sources, complain),
+    )
+
+
+def _serial(
+    folder: Path, said: CoreFile, sources: tuple[Path, ...], complain: Complain
+) -> SerialPort | None:
+    entry = said.bridge
+    if entry is None:
+        return None
+    own = {key: one for key, one in said.parameters.items() if not isinstance(one, list)}
+    more = _sources(folder, entry.sources, ("bridge", "sources"), complain)
+    return SerialPort(
+        rxd=entry.rxd,
+        txd=entry.txd,
+        clock=said.clock[0].signal if said.clock else "clk",
+        reset=entry.reset,
+        bit_cycles=entry.bit_cycles,
+        top=entry.top or said.top,
+        sources=(*sources, *more),
+        # A module of its own has parameters of its own.
+        parameters={**({} if entry.top else own), **entry.parameters},
+        drive=dict(entry.drive),
     )
 
 
@@ -110,17 +150,17 @@ def _waivers(said: CoreFile, root: MappingNode) -> tuple[Waiver, ...]:
 
 
 def _sources(
-    folder: Path, patterns: Iterable[str], key: str, complain: Complain
+    folder: Path, patterns: Iterable[str], steps: Steps, complain: Complain
 ) -> tuple[Path, ...]:
     found: list[Path] = []
     for index, pattern in enumerate(patterns):
         try:
             files = sorted(one for one in folder.glob(pattern) if one.is_file())
         except (ValueError, NotImplementedError):
-            complain((key, index), f"{quote(pattern)} is not a path below the core's folder")
+            complain((*steps, index), f"{quote(pattern)} is not a path below the core's folder")
             continue
         if not files:
-            complain((key, index), f"there is no file {quote(pattern)} below {folder.name}/")
+            complain((*steps, index), f"there is no file {quote(pattern)} below {folder.name}/")
         found += files
     return tuple(dict.fromkeys(found))
 
@@ -159,6 +199,21 @@ def _tests(
         except InventoryError as error:
             complain(("tests",), str(error))
     return tuple(found)
+
+
+def _seeded(
+    tests: tuple[TestCase, ...], names: list[str] | None, complain: Complain
+) -> tuple[TestCase, ...]:
+    """Mark the tests that draw at random; without names, all do."""
+    if names is None:
+        return tests
+    known = {test.name for test in tests}
+    for index, name in enumerate(names):
+        if name not in known:
+            complain(
+                ("seeded", index), f"there is no test {quote(name)}{did_you_mean(name, known)}"
+            )
+    return tuple(replace(test, seeded=not test.name or test.name in names) for test in tests)
 
 
 def variants_of(

@@ -38,6 +38,7 @@ def test_a_core_has_its_folders_name_and_its_tests(make_core: MakeCore) -> None:
         ("target: {constraints: a.pcf}\n", "4:23", "there is no file 'a.pcf'"),
         ("lint: {waivers: [{reason: x}]}\n", "4:18", "would waive all"),
         ("parameters: {'1A': 2}\n", "4:14", "not a Verilog name"),
+        ("seeded: [test_at]\n", "4:10", "did you mean 'test_it'?"),
         ("simulators: [vcs]\n", "4:14", "icarus"),
     ],
 )
@@ -92,3 +93,13 @@ def test_named_variants_lie_over_the_parameters() -> None:
         ("a", {"INIT": 1, "W": 16}),
         ("b", {"INIT": 1, "W": 8}),
     ]
+
+
+def test_tests_that_draw_nothing_are_told_from_those_that_do(make_core: MakeCore) -> None:
+    two = (
+        "import cocotb\n\n\n@cocotb.test()\nasync def test_it(dut):\n    pass\n\n\n"
+        "@cocotb.test()\nasync def test_more(dut):\n    pass\n"
+    )
+    core = read_core(make_core(GOOD + "seeded: [test_more]\n", test=two))
+    assert {one.name: one.seeded for one in core.tests} == {"test_it": False, "test_more": True}
+    assert all(one.seeded for one in read_core(make_core(name="all", test=two)).tests)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from labctl.errors import UsageError
 from labctl.fpga.model import Core, Project, TestCase, Variant
-from labctl.fpga.selection import Job, find_job, seed_of, select, units_of
+from labctl.fpga.selection import Job, find_job, jobs_of, seed_of, select, units_of
 
 
 def core(name: str, *variants: str) -> Core:
@@ -72,3 +73,12 @@ def test_seeds_differ_fit_and_begin_with_the_base(base: int, count: int) -> None
     assert seeds[0] == base
     assert len(set(seeds)) == count
     assert all(0 <= one < 2**31 for one in seeds)
+
+
+def test_what_draws_nothing_runs_with_the_first_seed_only() -> None:
+    first, *others = units_of(PROJECT.cores)
+    once = replace(first, test=replace(first.test, seeded=False))
+    jobs = jobs_of([once, *others], 7, 3)
+    assert [one.seed for one in jobs if one.unit is once] == [7]
+    assert [one.seed for one in jobs if one.unit is others[0]] == [7, 8, 9]
+    assert len(jobs) == 1 + 3 * len(others)
