@@ -77,4 +77,5 @@ def environment() -> dict[str, str]:
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("COCOTB_", "PYGPI_", "GPI_", "LABCTL_"))
+        or name == "LABCTL_FPGA_COVERAGE"  # where testbenches leave their counts
     }

