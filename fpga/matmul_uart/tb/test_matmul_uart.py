@@ -85,5 +85,3 @@ async def test_random(dut):
             await tb.refused(BAD_LENGTH, LAST, random.randbytes(random.choice((0, 2 * tb.n - 1))))
         case _:
             await tb.refused(BAD_CRC, 1, random.randbytes(random.randint(0, 6)), damaged=True)
-    one = tb.draw(tb.n, 1), tb.draw(1, tb.n)
-    await tb.tile(*one)

@@ -53,4 +53,4 @@ async def test_random(dut):
             await tb.refused(BAD_LENGTH, SAMPLES, random.randbytes(random.choice((1, 2, 3, 5))))
         case _:
             await tb.refused(BAD_CRC, 1, random.randbytes(random.randint(0, 6)), damaged=True)
-    await tb.samples(4, aim)
+    await tb.samples(1, aim)

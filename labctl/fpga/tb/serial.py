@@ -22,7 +22,6 @@ class SerialLine:
 
     Attributes:
         got: what was received so far.
-        arrived: set with each byte that is received.
     """
 
     def __init__(self, to: Any, back: Any, bit_ps: int) -> None:
@@ -30,7 +29,8 @@ class SerialLine:
         self.back = back
         self.bit_ps = bit_ps
         self.got = bytearray()
-        self.arrived = Event()
+        self._wanted = 0
+        self._enough = Event()
         self.to.value = 1
 
     def start(self) -> "SerialLine":
@@ -70,10 +70,11 @@ class SerialLine:
         Raises:
             AssertionError: fewer came.
         """
-        late = Timer(round(self.bit_ps * bits), "ps")
-        while len(self.got) < count:
-            self.arrived.clear()
-            first = await First(self.arrived.wait(), late)
+        if len(self.got) < count:
+            late = Timer(round(self.bit_ps * bits), "ps")
+            self._wanted = count
+            self._enough.clear()
+            first = await First(self._enough.wait(), late)
             assert first is not late, f"{len(self.got)} of {count} bytes in {bits:.0f} bit times"
         data = bytes(self.got[:count])
         del self.got[:count]
@@ -89,7 +90,8 @@ class SerialLine:
                 await Timer(self.bit_ps, "ps")
             assert self.back.value == 1, f"no stop bit after {byte:#04x}"
             self.got.append(byte)
-            self.arrived.set()
+            if len(self.got) == self._wanted:
+                self._enough.set()
 
 
 def _levels(data: bytes, stop: int) -> Iterable[int]:
