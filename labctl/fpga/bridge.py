@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -28,6 +29,8 @@ _LOG = "log.txt"
 _START_S = 60.0
 _END_S = 3.0
 _LOG_TAIL = 8192
+# How exceptions of Python and errors of simulators are told.
+_ERROR = re.compile(r"(?:Error|Failure|Exception): |^ERROR")
 
 
 def bridged_core(project: Project, name: str) -> Core:
@@ -146,8 +149,10 @@ class Bridge:
         with (self.folder / _LOG).open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL))
             lines = [clean_line(line).strip() for line in log.read().splitlines()]
-        errors = [line for line in lines if "Error: " in line or line.startswith("ERROR")]
-        said = errors[-1] if errors else next((line for line in reversed(lines) if line), "")
+        errors = [line for line in lines if _ERROR.search(line)]
+        # The table at the end, in asterisks, tells nothing.
+        told = errors or [line for line in lines if line and "**" not in line]
+        said = told[-1] if told else ""
         return f"the simulation has ended: {said}" if said else "the simulation has ended"
 
     def close(self) -> None:

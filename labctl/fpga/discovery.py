@@ -64,7 +64,8 @@ def _take(some: Iterable[Found], cores: list[Core], problems: list[Problem]) -> 
     for found in some:
         if isinstance(found, Problem):
             problems.append(found)
-        elif not all(test.path in known for test in found.tests):
+        # What has a serial line can be bridged, tests or not.
+        elif found.serial or not all(test.path in known for test in found.tests):
             cores.append(found)
 
 
