@@ -250,8 +250,8 @@ def wait(
 
 def make_wish(count: int, memory: str, same_host: bool) -> Wish:
     """Return the wish that the options of `wishing` say."""
-    from labctl.gpu.choose import Wish, size
     from labctl.gpu.bookings import me
+    from labctl.gpu.choose import Wish, size
 
     return Wish(count, size(memory), same_host, me())
 
