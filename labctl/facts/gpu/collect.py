@@ -15,7 +15,7 @@ from labctl.facts.gpu.card import Card, GpuFacts, make_card
 from labctl.facts.gpu.people import Holder, OpenDevice
 from labctl.facts.gpu.quantity import pci_address
 from labctl.facts.gpu.slurm import SlurmFacts
-from labctl.facts.sent.bundle import CARDS_S, Collector, start
+from labctl.facts.sent.bundle import CARDS_S, Collector, prologue, start
 from labctl.facts.shell import PROLOGUE
 from labctl.facts.value import Known, Reason, Unknown, absent
 
@@ -95,8 +95,9 @@ def snippets(
     # The file, and not the script's output, is what a tool keeps open that cannot be ended.
     tools = (
         PROLOGUE
+        + prologue(collector)
         + "tools=$(mktemp || mktemp -p /dev/shm) || exit 71\n{\necho TOOL NVML\n"
-        + start(f"- {CARDS_S}", parts="cards", collector=collector)
+        + start("cards", f"- {CARDS_S}", collector=collector)
         + 'echo; echo "STATUS $rich"\n} >"$tools"\n'
         + "case $rich in 0|124) ;; *)\n("
         + _TOOLS.replace("@SECONDS@", str(tool_s))

@@ -16,8 +16,7 @@ from labctl.errors import UnreachableError
 from labctl.facts.machine.clock import control_line
 from labctl.facts.machine.probe import Probe, all_probes
 from labctl.facts.sent import machine
-from labctl.facts.sent.bundle import CARDS_S, Collector, start
-from labctl.facts.sent.main import NOTHING
+from labctl.facts.sent.bundle import CARDS_S, Collector, prologue, start
 from labctl.facts.shell import PROLOGUE
 from labctl.facts.value import Fact, Known, Reason, Unknown
 from labctl.transport.local import LocalSession
@@ -60,12 +59,8 @@ class Machine:
         return Known(part.value)
 
 
-# Exit statuses of what is sent along (`labctl.facts.sent.main`) with which the shell need not ask
-# for a probe any more.
-_SENT = {
-    **dict.fromkeys((*machine.PROBES, "disks"), (NOTHING + 1, NOTHING + 3)),
-    "gpu": (NOTHING + 2, NOTHING + 3),
-}
+# What each part of what is sent along (`labctl.facts.sent.main`) says.
+_SENT = {"machine": (*machine.PROBES, "disks"), "cards": ("gpu",)}
 
 
 def whole_script(
@@ -81,16 +76,19 @@ def whole_script(
         python: Path of a Python there that has psutil, where one is known.
         probes: What to ask instead, in this order.
     """
-    body = PROLOGUE
-    first, *rest = (
-        all_probes() if probes is None else probes
-    )  # the clock: nothing may come between question and answer
-    body += record(first.name, first.snippet)
-    body += start(f'"$N" {CARDS_S}', collector=collector, python=python)
+    # The clock first: nothing may come between question and answer.
+    first, *rest = all_probes() if probes is None else probes
+    body = PROLOGUE + prologue(collector) + record(first.name, first.snippet)
+    asked: set[str] = set()
     for probe in rest:
         snippet = record(probe.name, probe.snippet)
-        done = "|".join(map(str, _SENT.get(probe.name, ())))
-        body += f"case $rich in {done}) ;; *)\n{snippet};; esac\n" if done else snippet
+        part = next((part for part, names in _SENT.items() if probe.name in names), "")
+        # Each at the place of its first probe: a driver that hangs may not delay what comes before.
+        if part and part not in asked:
+            asked.add(part)
+            body += start(part, f'"$N" {CARDS_S}', collector=collector, python=python)
+            body += f"{part}=$rich\n"
+        body += f'[ "${part}" = 0 ] || {{\n{snippet}}}\n' if part else snippet
     return assemble(body)
 
 

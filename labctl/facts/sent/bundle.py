@@ -34,15 +34,19 @@ sys.exit(make(*SOURCES[-1]).main(sys.argv[1:]))
 # What the driver, and then all of it, may take; longer than what single parts are given.
 CARDS_S, ALL_S = 20, 35
 
-# Where there is neither psutil nor NVML, Python says nothing that the shell does not.
-_OF_USE = """\
+# What a part needs; where that is not there Python says nothing that the shell does not.
+_OF_USE = {
+    "machine": """\
 use=
 for dir in /usr/lib/python3/dist-packages /usr/local/lib/python3*/*-packages \\
-/usr/lib*/python3*/site-packages; do [ -d "$dir/psutil" ] && { use=machine; break; }; done
-if [ -e /dev/nvidiactl ]; then use="$use cards"; else
-for file in /usr/lib/*/libnvidia-ml.so.1 /usr/lib*/libnvidia-ml.so.1 \\
-/usr/local/lib*/libnvidia-ml.so.1; do [ -e "$file" ] && { use="$use cards"; break; }; done; fi
-"""
+/usr/lib*/python3*/site-packages; do [ -d "$dir/psutil" ] && { use=yes; break; }; done
+""",
+    "cards": """\
+use=
+for file in /dev/nvidiactl /usr/lib/*/libnvidia-ml.so.1 /usr/lib*/libnvidia-ml.so.1 \\
+/usr/local/lib*/libnvidia-ml.so.1; do [ -e "$file" ] && { use=yes; break; }; done
+""",
+}
 
 
 class Collector(StrEnum):
@@ -81,30 +85,31 @@ def _packed() -> str:
     )
 
 
-def start(
-    words: str, *, parts: str = "machine cards", collector: Collector, python: str = ""
-) -> str:
-    """Return shell that runs the file with ``words`` and leaves its exit status in ``$rich``.
+def prologue(collector: Collector) -> str:
+    """Return shell that defines what `start` needs beside `labctl.facts.shell`: the file, once."""
+    if collector is Collector.SH:
+        return ""
+    return f"labctl_file() {{\ncat <<'LABCTL_END'\n{_packed()}LABCTL_END\n}}\n"
 
-    Without it, or where it is of no use, ``$rich`` is 127. `labctl.facts.shell` must be there.
+
+def start(part: str, words: str, *, collector: Collector, python: str = "") -> str:
+    """Return shell that runs a part of the file and leaves its exit status in ``$rich``.
+
+    Where the part is of no use there, ``$rich`` is 127. `prologue` must be there.
 
     Args:
-        words: The arguments up to the parts, as shell.
-        parts: What is wanted; ``cards`` alone is asked only where there is something of NVIDIA's.
+        part: ``machine`` or ``cards`` (`labctl.facts.sent.main`).
+        words: The arguments before it, as shell.
         collector: Whether to ask first if it is of use.
         python: Path of the Python that is to run it, where one is known to be right.
     """
     if collector is Collector.SH:
         return "rich=127\n"
     always = python or collector is Collector.PYTHON
-    ask = f"use='{parts}'\n" if always else _OF_USE
-    if parts == "cards" and not always:
-        ask += "case $use in *cards*) use=cards;; *) use=;; esac\n"
     return (
-        f"rich=127\n{ask}"
+        f"rich=127\n{'use=yes' if always else _OF_USE[part]}\n"
         f"python=$(command -v {python or 'python3'}) || use=\n"
         'if [ "$use" ]; then\n'
-        f"(within {ALL_S} \"$python\" - {words} $use) 2>/dev/null <<'LABCTL_END'\n"
-        f"{_packed()}LABCTL_END\n"
+        f'labctl_file 2>/dev/null | (within {ALL_S} "$python" - {words} {part}) 2>/dev/null\n'
         "rich=$?\nfi\n"
     )

@@ -1,12 +1,11 @@
-"""What runs on the host: ``python3 - NONCE SECONDS PART...``, the file of `bundle` as its input.
+"""What runs on the host: ``python3 - NONCE SECONDS PART``, with the file of `bundle` as its input.
 
-Parts: ``machine`` (psutil) and ``cards`` (NVML). What can be said is printed as records of the
+The part is ``machine`` (psutil) or ``cards`` (NVML). What can be said is printed as records of the
 script that started it (`labctl.transport.script`), under its random word; with ``-`` for that word,
 the lines of `labctl.facts.gpu.nvml_reader` alone.
 
-Exit status: `NOTHING` plus 1 where the machine's facts are out, plus 2 where the cards' are. What
-is not out is the shell's to ask. With ``-``: 0, 124 if the driver did not answer in time, 3 if NVML
-cannot be had here.
+Exit status: 0 said, 3 there is nothing to say it by, so that it is the shell's to ask. With ``-``
+also 124, if the driver did not answer in time: what it said before is out.
 """
 
 from __future__ import annotations
@@ -19,30 +18,25 @@ from labctl.facts.gpu import here, nvml_reader
 from labctl.facts.sent import machine
 from labctl.facts.sent.child import Child
 
-NOTHING = 40
-_LATE, _NO_NVML = 124, 3
+_NOTHING, _LATE = 3, 124
 _NO_LIBRARY = 12  # NVML_ERROR_LIBRARY_NOT_FOUND
 
 
 def main(words: list[str]) -> int:
     """Print what can be said and return the exit status; see the module."""
-    nonce, seconds, *parts = words
-    # First, while there is one thread only; it reads while the rest is done.
-    cards = Child(nvml_reader.read, float(seconds)) if "cards" in parts else None
-    if nonce == "-":
-        text, whole = cards.result() if cards else ("", True)
-        sys.stdout.write(text)
-        return (0 if _of_use(text) else _NO_NVML) if whole else _LATE
-    done = NOTHING
-    if "machine" in parts and _machine(nonce):
-        done += 1
-    if cards:
-        text, whole = cards.result()
-        if not whole or _of_use(text):
+    nonce, seconds, part = words
+    if part == "machine":
+        said = _machine(nonce)
+    else:
+        text, whole = Child(nvml_reader.read, float(seconds)).result()
+        said = not whole or _of_use(text)
+        if nonce == "-":
+            sys.stdout.write(text)
+            return _LATE if not whole else 0 if said else _NOTHING
+        if said:
             _record(nonce, "gpu", _cards(text, whole))
-            done += 2
     sys.stdout.flush()
-    return done
+    return 0 if said else _NOTHING
 
 
 def _machine(nonce: str) -> bool:

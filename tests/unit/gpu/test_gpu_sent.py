@@ -26,7 +26,7 @@ from labctl.facts.machine.probe import all_probes
 from labctl.facts.machine.reading import Machine, Reading, read, understand, whole_script
 from labctl.facts.machine.sensors import Sensors
 from labctl.facts.machine.users import Users
-from labctl.facts.sent.bundle import CARDS_S, Collector, source, start
+from labctl.facts.sent.bundle import CARDS_S, Collector, prologue, source, start
 from labctl.facts.shell import PROLOGUE
 from labctl.facts.value import Fact, Known, Reason, Unknown, absent
 from labctl.gpu.reading import Reading as Reading_
@@ -220,7 +220,7 @@ def value(found: Machine, name: str, kind: type[Any]) -> Any:
         "echo 'Traceback: broken'; exit 1",
         'printf "\\n@$2 begin memory\\n[facts]\\n{"; kill -9 $$',
         'printf "\\n@$2 begin memory\\n[facts]\\n{}\\n[facts=0]\\n@$2 end 0\\n"; exit 1',
-        "cat >/dev/null; exit 40",
+        "cat >/dev/null; exit 3",
     ],
 )
 def test_a_python_that_is_broken_costs_nothing(box: Box, python: str) -> None:
@@ -307,15 +307,26 @@ def test_a_hostile_process_name_by_either_way(box: Box, library: Path) -> None:
         process.wait(30)
 
 
-def test_python_is_not_started_where_it_has_nothing_to_add(tmp_path: Path) -> None:
-    script = PROLOGUE + start('"$N" 5', collector=Collector.AUTO)
+@pytest.mark.parametrize(
+    ("part", "needed"),
+    [
+        ("machine", "usr/lib/python3/dist-packages/psutil"),
+        ("machine", "usr/local/lib/python3.11/dist-packages/psutil"),
+        ("cards", "usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1"),
+        ("cards", "dev/nvidiactl"),
+    ],
+)
+def test_python_is_not_started_where_it_has_nothing_to_add(
+    tmp_path: Path, part: str, needed: str
+) -> None:
+    script = PROLOGUE + prologue(Collector.AUTO) + start(part, '"$N" 5', collector=Collector.AUTO)
     for word in ("/usr/", "/dev/nvidiactl"):
         script = script.replace(f" {word}", f" {tmp_path}{word}").replace(
             f"\n{word}", f"\n{tmp_path}{word}"
         )
     script = script.replace("command -v python3", f"command -v {tmp_path}/python3")
     python = tmp_path / "python3"
-    python.write_text('#!/bin/sh\necho "asked for: $*"; exit 40\n')
+    python.write_text('#!/bin/sh\necho "asked for: $*"; exit 3\n')
     python.chmod(0o755)
 
     def said() -> str:
@@ -326,11 +337,23 @@ def test_python_is_not_started_where_it_has_nothing_to_add(tmp_path: Path) -> No
         return done.stdout
 
     assert said() == "127\n"
-    (tmp_path / "usr/lib/python3/dist-packages/psutil").mkdir(parents=True)
-    assert said() == "asked for: - x 5 machine\n40\n"
-    (tmp_path / "dev").mkdir()
-    (tmp_path / "dev/nvidiactl").touch()
-    assert said() == "asked for: - x 5 machine cards\n40\n"
+    (tmp_path / needed).mkdir(parents=True)
+    assert said() == f"asked for: - x 5 {part}\n3\n"
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash --posix", "busybox sh"])
+def test_what_is_sent_along_runs_in_every_shell(shell: str) -> None:
+    """The command that `within` starts has the input that it was given: the file."""
+    if not shutil.which(shell.split(maxsplit=1)[0]):
+        pytest.skip(f"no {shell}")
+    text = prologue(Collector.PYTHON)
+    text += start("machine", '"$N" 5', collector=Collector.PYTHON, python=sys.executable)
+    done = subprocess.run(
+        [*shell.split(), "-s"], input=f"{PROLOGUE}N=x\nmain() {{\n{text}}}\nmain\necho $rich\n",
+        capture_output=True, timeout=60, check=True, text=True,
+    )  # fmt: skip
+    assert "@x begin memory\n[facts]\n" in done.stdout
+    assert done.stdout.endswith("\n0\n")
 
 
 def test_the_file_is_python_of_old_hosts_and_knows_nothing_of_labctl() -> None:
