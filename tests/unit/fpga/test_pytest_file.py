@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from labctl.fpga.discovery import discover
 from labctl.fpga.model import Core, Project
+from labctl.fpga.readers.pytest_file import claims
 
 pytest.importorskip("cocotb_tools.runner")
 
@@ -111,6 +114,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         "both/test_both.py": BROKEN
         + "import cocotb\n@cocotb.test()\nasync def test_x(dut): pass\n",
         "both/Makefile": MAKEFILE.format(name="both"),
+        # It speaks of a runner, but imports none: it is not run.
+        "plain/test_spoken.py": "open('ran', 'w')\nX = 'import cocotb_tools.runner'\n",
         "plain/test_plain.py": "def test_nothing():\n    assert False\n",
     }
     for name, text in files.items():
@@ -166,3 +171,22 @@ def test_what_cannot_be_read_says_why(project: Project) -> None:
     assert sorted(said) == ["test_broken.py", "test_fails.py"]
     assert "No module named 'no_such_module'" in said["test_broken.py"]
     assert "no_fixture" in said["test_fails.py"]
+
+
+@pytest.mark.parametrize(
+    ("text", "claimed"),
+    [
+        ("from cocotb_tools.runner import get_runner\n", True),
+        ("def test_a():\n    from cocotb_tools import runner\n", True),
+        ("import cocotb_test.simulator\n", True),
+        ("from cocotb_test import simulator\n", True),
+        ("from cocotb.runner import get_runner\n", True),
+        ("import cocotb_tools.runner\ndef (:\n", True),
+        ("from cocotb_tools import config\n", False),
+        ("import cocotb_tests\n", False),
+        ("# import cocotb_test\n", False),
+    ],
+)
+def test_only_files_that_import_a_runner_are_run(tmp_path: Path, text: str, claimed: bool) -> None:
+    (tmp_path / "test_it.py").write_text(text)
+    assert claims(tmp_path, ["test_it.py", "other.py"]) == ["test_it.py"] * claimed
