@@ -198,15 +198,19 @@ def test_projects_of_every_kind_run_as_they_are(labctl: Labctl, tmp_path: Path) 
 
 def test_a_data_file_is_a_part_of_the_build(labctl: Labctl, tmp_path: Path) -> None:
     root = rom(tmp_path / "rom", core__yaml=CORE)
-    first = labctl.json("test", "-C", root, "--seeds", "3")
-    assert (first["summary"]["passed"], first["compiled"]) == (6, 2)
+
+    def run(*more: str, code: int = 0) -> dict[str, Any]:
+        return labctl.json("test", "-C", root, "rom:WIDTH=4", "--waves", "never", *more, code=code)
+
+    first = run()
+    assert (first["summary"]["passed"], first["compiled"]) == (1, 1)
     (root / "rom.hex").write_text("1 2 4 0\n")
-    second = labctl.json("test", "-C", root, "--seeds", "8", "--seed", "0", code=1)
-    assert second["compiled"] == 2
+    second = run("--seeds", "8", "--seed", "0", code=1)
+    assert second["compiled"] == 1
     assert {one["message"][:22] for one in second["jobs"]} == {"", "AssertionError: word 3"}
     (root / "rom.hex").write_text("1 2 4 8\n")
-    third = labctl.json("test", "-C", root)
-    assert (third["compiled"], third["reused"]) == (0, 2)
+    third = run()
+    assert (third["compiled"], third["reused"]) == (0, 1)
 
 
 def test_coverage_is_the_same_for_each_engine_and_adds_up(labctl: Labctl, tmp_path: Path) -> None:
@@ -248,14 +252,14 @@ def test_coverage_is_the_same_for_each_engine_and_adds_up(labctl: Labctl, tmp_pa
 def test_two_runs_in_one_folder_at_once(labctl: Labctl, tmp_path: Path) -> None:
     root = rom(tmp_path / "rom", core__yaml=CORE)
     own = {"XDG_CACHE_HOME": str(tmp_path / "cache")}  # both compile
-    both = [labctl.start("test", "-C", root, "--seeds", "4", "--keep", "--json", **own)
+    both = [labctl.start("test", "-C", root, "rom:WIDTH=4", "--seeds", "4", "--json", **own)
             for _ in range(2)]  # fmt: skip
     runs = []
     for process in both:
         out, said = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 0, said
         runs.append(json.loads(out))
-    assert [one["summary"]["passed"] for one in runs] == [8, 8]
+    assert [one["summary"]["passed"] for one in runs] == [4, 4]
     assert runs[0]["folder"] != runs[1]["folder"]
     left = [one.name for one in (tmp_path / "cache").rglob(".new-*")]
     assert left == []
