@@ -19,8 +19,8 @@ from labctl.errors import LabctlError
 from labctl.facts.gpu import smi_failure
 from labctl.facts.gpu.collect import nvidia
 from labctl.facts.machine import driver, gpu
-from labctl.facts.machine.probe import PROLOGUE
 from labctl.facts.machine.reading import Reading, understand
+from labctl.facts.shell import PROLOGUE
 from labctl.facts.value import Known, Reason
 from labctl.health.judge import judge
 from labctl.health.rules_file import shipped_rules
