@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -187,49 +185,40 @@ def test_slurm_that_is_not_there_is_told(on_slurm: Bench) -> None:
 
 @dataclass
 class Dask:
-    """A scheduler, and workers that can be started and killed."""
+    """A scheduler in this process, and workers that can be started and killed."""
 
     address: str
     folder: Path
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def worker(self) -> subprocess.Popen[bytes]:
-        return self.start(
-            "worker", self.address, "--no-nanny", "--nthreads", "1", "--no-dashboard",
-            "--host", "127.0.0.1", "--local-directory", str(self.folder),
-        )  # fmt: skip
-
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dask", *words],
+            [
+                sys.executable, "-m", "dask", "worker", self.address, "--no-nanny", "--nthreads",
+                "1", "--no-dashboard", "--host", "127.0.0.1", "--local-directory", str(self.folder),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd=self.folder,
-        )
+        )  # fmt: skip
         self.processes.append(process)
         return process
 
 
 @pytest.fixture
 def dask(tmp_path: Path) -> Iterator[Dask]:
-    pytest.importorskip("distributed")
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    lab = Dask(f"tcp://127.0.0.1:{port}", tmp_path)
-    lab.start("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
-    until(lambda: _answers(port))
-    yield lab
-    for process in lab.processes:
-        process.kill()
-        process.wait()
-
-
-def _answers(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
-        return True
-    return False
+    distributed = pytest.importorskip("distributed")
+    # A scheduler and no worker of its own.
+    cluster = distributed.LocalCluster(
+        n_workers=0, processes=False, protocol="tcp", host="127.0.0.1", dashboard_address=None
+    )
+    with cluster:
+        lab = Dask(cluster.scheduler_address, tmp_path)
+        yield lab
+        for process in lab.processes:
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture
@@ -240,7 +229,7 @@ def on_dask(base: dict[str, str], tmp_path: Path) -> Bench:
 def test_dask_on_this_machine(on_dask: Bench) -> None:
     pytest.importorskip("distributed")
     words = ("test_fails_for_odd_seeds", "--seeds", "4", "--seed", "6", "--engine", "dask")
-    code, run = on_dask.run(*words, "-j", "2")
+    code, run = on_dask.run(*words, "-j", "2", "--waves", "never")
     assert code == 1
     assert (run["summary"]["passed"], run["summary"]["failed"]) == (2, 2)
 
