@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -214,3 +216,71 @@ def test_slurm_that_does_not_answer_makes_its_cards_unknown(bench: Bench, tmp_pa
     assert {unit["state"] for unit in units} == {"unknown"}
     assert "under Slurm" in units[0]["why"]
     assert bench.run("free", "local")[0] == 1
+
+
+@pytest.fixture
+def by_ssh(bench: Bench) -> Iterator[str]:
+    """Return an inventory whose host ``box`` is this machine by SSH, on a test's own sshd."""
+    sshd = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
+    if sshd is None or not Path("/run/sshd").is_dir():
+        pytest.skip("no sshd: apt-get install openssh-server")
+    folder = bench.folder
+    for name in ("host", "user"):
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)],
+            check=True,
+            timeout=60,
+        )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    names = ("LD_LIBRARY_PATH", SCENARIO_VARIABLE, "SLURM_CONF")
+    given = " ".join(f"{name}={bench.environment[name]}" for name in names)
+    (folder / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\nUsePAM no\n"
+        f"AuthorizedKeysFile {folder}/user.pub\nStrictModes no\nPasswordAuthentication no\n"
+        f"SetEnv {given}\n"
+    )
+    host = {
+        "address": "127.0.0.1",
+        "port": port,
+        "user": "root",
+        "identity_files": [str(folder / "user")],
+        "host_keys": [" ".join((folder / "host.pub").read_text().split()[:2])],
+        "slurm_node": "g1",
+    }
+    inventory = folder / "inventory.yaml"
+    inventory.write_text(f"version: 1\nhosts:\n  box: {json.dumps(host)}\n")
+
+    def listens() -> bool:
+        with socket.socket() as asks:
+            return asks.connect_ex(("127.0.0.1", port)) == 0
+
+    server = subprocess.Popen(
+        [sshd, "-D", "-f", str(folder / "sshd_config")], stderr=subprocess.DEVNULL
+    )
+    try:
+        until(listens)
+        yield str(inventory)
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def test_run_goes_through_slurm_of_another_host(bench: Bench, by_ssh: str) -> None:
+    # This machine itself is not under Slurm then.
+    del bench.environment["SLURM_CONF"]
+    bench.environment["LABCTL_INVENTORY"] = by_ssh
+    words = ("run", "--on", "box", "--deadline", "120", "--count", "2", "--", "sh", "-c")
+    code, out, err = bench.run(*words, "echo $CUDA_VISIBLE_DEVICES $SLURMD_NODENAME; exit 7")
+    assert code == 7, out + err
+    assert "0,1 g1" in out.splitlines()
+    assert "from box" in err
+    file = bench.folder / "pid"
+    process = bench.start(*words, f"echo $$ > {file}; sleep 600")
+    until(lambda: file.is_file() and file.read_text())
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert process.returncode == 130
+    until(lambda: bench.cluster.client("squeue", "-h") == "")
+    until(lambda: not Path(f"/proc/{file.read_text().strip()}").exists())
