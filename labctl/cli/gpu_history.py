@@ -11,7 +11,7 @@ import click
 
 from labctl.cli.common import AppContext, complete_hosts, json_option
 from labctl.cli.gpu import look_at, looking
-from labctl.errors import ExitCode, LabctlError, UsageError
+from labctl.errors import DependencyError, ExitCode, LabctlError, UsageError
 
 if TYPE_CHECKING:
     from labctl.gpu.history import Sample
@@ -96,7 +96,7 @@ def _write(waiting: list[tuple[int, list[Sample]]], *, go_on: bool) -> int:
         with opened() as database:
             added = sum(keep(database, found, now=moment) for moment, found in waiting)
     except LabctlError as error:
-        if not go_on:
+        if not go_on or isinstance(error, UsageError | DependencyError):
             raise
         del waiting[:-_MOST_WAITING]
         sys.stderr.write(f"labctl: {error}\n")

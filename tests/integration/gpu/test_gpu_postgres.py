@@ -113,6 +113,7 @@ def test_the_commands_on_a_server(start: Start, url: str) -> None:
         ("0", "booked"), ("1", "free"),
     ]  # fmt: skip
     assert [one["hours"] for one in data["shares"]] == [60 / 3600, 60 / 3600]
+    assert done(start("run", "--on", "local", "--", "sh", "-c", "exit 7"))[0] == 7
     code, out, _ = done(start("release", "--json"))
     assert [entry["person"] for entry in json.loads(out)["bookings"]] == ["ann"]
 

@@ -112,6 +112,28 @@ def test_bad_usage(labctl: Labctl, words: tuple[str, ...], said: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_password_in_the_url_is_refused_and_not_shown(labctl: Labctl) -> None:
+    url = "postgresql://ann:Xsecret@127.0.0.1:1/lab"
+    for words in (("report",), ("record", "local", "--every", "1s"), ("local", "--json")):
+        done = labctl(*words, LABCTL_GPU_DB=url)
+        said = done.stdout + done.stderr
+        assert "must not hold a password" in said
+        assert "~/.pgpass" in said
+        assert "Xsecret" not in said
+        assert done.returncode == (0 if "--json" in words else 2)
+
+
+def test_a_server_that_is_not_there_costs_the_history_only(labctl: Labctl) -> None:
+    url = "postgresql://ann@127.0.0.1:1/lab"
+    done = labctl("report", LABCTL_GPU_DB=url)
+    assert done.returncode == 3
+    assert "pg_isready" in done.stderr
+    assert "Traceback" not in done.stderr
+    data = json.loads(labctl("local", "--json", LABCTL_GPU_DB=url).stdout)
+    assert len(data["hosts"][0]["units"]) == 3
+    assert data["remark"].startswith("without bookings and history: postgresql://ann@127.0.0.1:1")
+
+
 def test_record_and_report(labctl: Labctl) -> None:
     assert labctl("report").returncode == 1
     assert labctl("record", "local").stdout == "3 samples\n"
