@@ -912,7 +912,6 @@ EXPORT result nvmlDeviceGetGpuFabricInfoV(const struct device *d, struct fabric 
 	return leave(sscanf(value, "%u %u", &out->state, &out->status) >= 1 ? SUCCESS : 999);
 }
 
-/* --- processes: "process PID KIND BYTES [GPU-INSTANCE COMPUTE-INSTANCE]" -------------------------- */
 /* --- processes: "process PID KIND BYTES [GPU-INSTANCE COMPUTE-INSTANCE]" --------------------------
  *
  * PID is a number, or "@NAME": the process of that name (proc_pid_comm(5)) with the lowest id; while
