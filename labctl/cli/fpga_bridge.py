@@ -31,7 +31,7 @@ Examples:
                                        then: python fpga/matmul_uart/client.py /tmp/engine
   labctl fpga bridge uart --baud 9600  a byte takes as long as on a real line
   labctl fpga bridge uart -p FIFO_ADDR_WIDTH=2 --waves
-  line: "exec:labctl fpga bridge uart -C fpga --stdio"
+  line: "exec:labctl fpga bridge uart -C /path/to/fpga --stdio"
                                        as the line of a board in inventory.yaml
 
 \b
