@@ -22,7 +22,7 @@ from labctl.fpga.model import Core, Variant
 from labctl.fpga.mutate.mutants import Mutant, read_list
 from labctl.fpga.synth import design, script
 from labctl.fpga.synth.netlist import SynthesisError
-from labctl.fpga.synth.programs import Program, run
+from labctl.fpga.synth.programs import Program, near, run
 from labctl.fpga.synth.store import kept
 from labctl.fpga.synth.verilog import in_place_of, with_parameters
 
@@ -61,10 +61,13 @@ def _make(
     one: design.Design, folder: Path, work: Path, yosys: Program, count: int, seed: int
 ) -> None:
     """Fill ``folder``: ``list`` has the mutants, ``net.v`` is the netlist with all of them."""
+    # No quotes: 'mutate -o' takes none.
+    names = ("design.il", "design.json", "list", "net.json", "net.v")
+    at = {name: near(work / name, one.folder) for name in names}
     _yosys(one, yosys, [
         *script.reading(one), f"hierarchy -check -top {one.top}", "proc", "opt", "memory_collect",
-        "opt_clean", f"write_rtlil {work / 'design.il'}", f"write_json {work / 'design.json'}",
-        f"mutate -list {count} -seed {seed} -o {work / 'list'}",
+        "opt_clean", f"write_rtlil {at['design.il']}", f"write_json {at['design.json']}",
+        f"mutate -list {count} -seed {seed} -o {at['list']}",
     ])  # fmt: skip
     cells = {
         name: {cell: data["connections"] for cell, data in module["cells"].items()}
@@ -76,9 +79,9 @@ def _make(
         raise SynthesisError("there is nothing in it to change", thing=one.name)
     shutil.copyfile(folder / "list", work / "list")
     _yosys(one, yosys, [
-        f"read_rtlil {work / 'design.il'}", f"script {work / 'list'}",
+        f"read_rtlil {at['design.il']}", f"script {at['list']}",
         f"delete -port {one.top}/w:{SELECTOR}",
-        f"write_json {work / 'net.json'}", f"write_verilog -noattr {work / 'net.v'}",
+        f"write_json {at['net.json']}", f"write_verilog -noattr {at['net.v']}",
     ])  # fmt: skip
     text = with_selector((work / "net.v").read_text(), one.top, width_for(len(lines)))
     (folder / "net.v").write_text(with_parameters(text, one.top, work / "net.json"))

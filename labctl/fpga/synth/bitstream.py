@@ -55,10 +55,10 @@ def write(timing: Timing, folder: Path) -> Bitstream:
     program = programs.find(wanted.family.pack)
     name = wanted.name.replace(":", "-") + wanted.family.bitstream
     path = folder / name
-    fresh = folder / f".{name}.new"
+    fresh, place = folder / f".{name}.new", best.layout.parent
     try:
         _, why = programs.run(
-            program, [str(best.layout), str(fresh.absolute())], cwd=best.layout.parent,
+            program, [best.layout.name, programs.near(fresh, place)], cwd=place,
             deadline_s=_DEADLINE_S,
         )  # fmt: skip
         if why:

@@ -19,7 +19,7 @@ from labctl.errors import LabctlError
 from labctl.fpga.model import Core, Variant
 from labctl.fpga.synth import design, script
 from labctl.fpga.synth.netlist import SynthesisError
-from labctl.fpga.synth.programs import Program, run
+from labctl.fpga.synth.programs import Program, near, run
 from labctl.fpga.synth.store import kept
 from labctl.fpga.synth.verilog import in_place_of, with_parameters
 
@@ -63,8 +63,8 @@ def gates(
     def make(folder: Path) -> None:
         lines = [
             *script.reading(one), f"{command} -top {core.top}",
-            f"write_json {script.quoted(str(folder / 'netlist.json'))}",
-            f"write_verilog -noattr {script.quoted(str(folder / 'netlist.v'))}",
+            f"write_json {script.quoted(near(folder / 'netlist.json', one.folder))}",
+            f"write_verilog -noattr {script.quoted(near(folder / 'netlist.v', one.folder))}",
         ]  # fmt: skip
         arguments = ["-q", "-p", "\n".join(lines)]
         _, why = run(yosys, arguments, cwd=one.folder, deadline_s=_DEADLINE_S)

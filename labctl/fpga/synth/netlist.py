@@ -14,7 +14,7 @@ from labctl.fpga.model import Core, Target, Value, Variant
 from labctl.fpga.synth import design, script
 from labctl.fpga.synth.families import Family
 from labctl.fpga.synth.harness import TOP, clocks_of, harness
-from labctl.fpga.synth.programs import Program, run
+from labctl.fpga.synth.programs import Program, near, run
 from labctl.fpga.synth.store import kept
 
 _DEADLINE_S = 900.0
@@ -102,9 +102,9 @@ def _netlist(one: design.Design, top: str, around: str, command: str, yosys: Pro
         lines = script.reading(one)
         if around:
             (folder / "harness.v").write_text(around)
-            lines.append(f"read_verilog {script.quoted(str(folder / 'harness.v'))}")
+            lines.append(f"read_verilog {script.quoted(near(folder / 'harness.v', one.folder))}")
         lines.append(f"{command} -top {top}")
-        lines.append(f"write_json {script.quoted(str(folder / _FILE))}")
+        lines.append(f"write_json {script.quoted(near(folder / _FILE, one.folder))}")
         arguments = ["-q", "-p", "\n".join(lines)]
         said, why = run(yosys, arguments, cwd=one.folder, deadline_s=_DEADLINE_S)
         if why:

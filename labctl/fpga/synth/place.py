@@ -16,7 +16,7 @@ from typing import Any
 from labctl.fpga.model import Clock, Target
 from labctl.fpga.synth.families import Family
 from labctl.fpga.synth.netlist import Netlist, SynthesisError
-from labctl.fpga.synth.programs import Program, run
+from labctl.fpga.synth.programs import Program, near, run
 from labctl.fpga.synth.store import kept
 
 _DEADLINE_S = 1800.0
@@ -106,9 +106,8 @@ def place(
     def make(folder: Path) -> None:
         (folder / "pins").write_text(text)
         arguments = [
-            "-q", *options, "--json", str(netlist.path), family.pins, str(folder / "pins"),
-            family.layout[0], str(folder / f"layout{family.layout[1]}"),
-            "--report", str(folder / _REPORT),
+            "-q", *options, "--json", near(netlist.path, folder), family.pins, "pins",
+            family.layout[0], f"layout{family.layout[1]}", "--report", _REPORT,
         ]  # fmt: skip
         said, why = run(program, arguments, cwd=folder, deadline_s=_DEADLINE_S)
         if why:

@@ -7,6 +7,7 @@ once, under a lock.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -104,6 +105,14 @@ def _version(path: str, ask: str, deadline_s: float) -> str:
         said = f": {lines[0]}" if lines else ""
         raise LabctlError(f"it does not start{said}", thing=path, action="install it again")
     return lines[0]
+
+
+def near(path: Path, cwd: Path) -> str:
+    """Return ``path`` relative to ``cwd``, as these programs are told of files.
+
+    YoWASP's programs have a ``/tmp`` of their own, so an absolute path is not always what it seems.
+    """
+    return os.path.relpath(os.path.realpath(path), os.path.realpath(cwd))
 
 
 def run(

@@ -278,6 +278,13 @@ def test_the_first_call_of_yowasp_is_made_once(
     assert found == [programs.Program(str(program), "fake 1.0", yowasp=True)] * 4
 
 
+def test_programs_are_told_of_files_by_relative_names(tmp_path: Path) -> None:
+    # YoWASP's have a /tmp of their own; and a working directory may be reached by a link.
+    (tmp_path / "real/design").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real/design")
+    assert programs.near(tmp_path / "out/x.json", tmp_path / "link") == "../../out/x.json"
+
+
 def test_a_missing_program_names_both_ways_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
