@@ -129,7 +129,8 @@ def from_json(kind: Any, data: object) -> Any:  # noqa: ANN401 - a type, and a v
         data = float(data)
     if type(data) is not kind or (isinstance(data, float) and not math.isfinite(data)):
         raise ValueError(f"no {getattr(kind, '__name__', kind)}")
-    return data
+    # Half of a pair, which JSON can hold, is no character that can be printed.
+    return data.encode(errors="replace").decode() if isinstance(data, str) else data
 
 
 _MISSING = object()

@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-_FUNCTION_NOT_FOUND = 13
+_FUNCTION_NOT_FOUND, _UNKNOWN = 13, 999
 _NO_INSTANCE = 0xFFFFFFFF
 
 # Bits of nvmlDeviceGetCurrentClocksEventReasons, in the words of nvidia-smi.
@@ -83,6 +83,8 @@ class _Asker:
             return int(error.value), None
         except (AttributeError, TypeError):  # an older pynvml does not know it, or its arguments
             return _FUNCTION_NOT_FOUND, None
+        except UnicodeDecodeError:  # a process may be called like that; pynvml insists on UTF-8
+            return _UNKNOWN, None
         return 0, _plain(value)
 
 
