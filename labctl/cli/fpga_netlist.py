@@ -48,7 +48,7 @@ with mistakes."""
 @PROJECT
 @click.option(
     "--seeds", type=click.IntRange(1, 1_000_000), default=1, metavar="N", show_default=True,
-    help="How many seeds each test runs with.",
+    help="How many seeds each test that draws at random runs with.",
 )  # fmt: skip
 @click.option(
     "--seed", type=click.IntRange(0, 2**31 - 1), metavar="S",
@@ -74,7 +74,7 @@ def netlist(
     """Run tests on the netlist that synthesis makes of each core."""
     from labctl.fpga.engines import engine_named
     from labctl.fpga.regression import Options, run
-    from labctl.fpga.selection import Job, Unit, new_base_seed, seed_of
+    from labctl.fpga.selection import Unit, jobs_of, new_base_seed
     from labctl.fpga.selection import select as choose
     from labctl.fpga.store import new_run
     from labctl.fpga.synth import programs
@@ -89,12 +89,12 @@ def netlist(
     count = jobs or cpus()
     with files_are_told(), new_run() as place:
         made = _synthesise(units, yosys, cells, power_up, count)
-        wanted = []
-        for unit in units:
-            there = made[unit.core.name, unit.variant.name]
-            if not isinstance(there, LabctlError):
-                one = Unit(*there, unit.test)
-                wanted += [Job(one, seed_of(base, index)) for index in range(seeds)]
+        gates = [
+            Unit(*there, unit.test)
+            for unit in units
+            if not isinstance(there := made[unit.core.name, unit.variant.name], LabctlError)
+        ]
+        wanted = jobs_of(gates, base, seeds)
         outcome = run(wanted, tools, place, Options(count, "fail", engine=engine_named("fork")))
     errors = {name: error for name, error in made.items() if isinstance(error, LabctlError)}
     again = _again(folder, cells, power_up)
