@@ -66,8 +66,8 @@ def run_on_farm(
         _Collection(farm, tools, tasks, folder, renew, on_ended).run(cancel)
         done = True
     finally:
-        if not done:
-            groups.stop(folder)
+        # Also when all has ended: one that was taken for lost may still be at it.
+        groups.stop(folder)
         farm.close(cancel=not done)
 
 
@@ -159,7 +159,11 @@ class _Collection:
             if by in living if by else living:
                 self._alone.pop(number, None)
             elif now - self._alone.setdefault(number, now) > _LATE_S:
-                again += self._lost(number)
+                # Nobody takes it any more: a late element would run it beside the new one.
+                if by or groups.take(self._folder, number, "nobody", ""):
+                    again += self._lost(number)
+                else:
+                    del self._alone[number]
         if again:
             self._submit(again)
 

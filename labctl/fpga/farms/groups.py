@@ -5,7 +5,7 @@ In one folder that all of them see::
     00007.group       tasks of one group, written before its element starts
     00007.log         who runs it, then one line for each task that ended; made by who takes it
     alive             touched by the regression: who finds it old ends, as nobody waits for results
-    stop              the regression was given up
+    stop              the regression has ended, or was given up
     started-NAME      the element NAME has started; it does so once
 
 Files are opened anew for each look, which is what makes NFS show what others wrote (close-to-open

@@ -155,6 +155,27 @@ def test_elements_that_never_start_are_given_up(tmp_path: Path) -> None:
     assert (len(ended), farm.closed) == (4, [False])
 
 
+def test_a_group_that_was_given_up_is_taken_by_no_late_element(tmp_path: Path) -> None:
+    late: list[bool] = []
+
+    def never_in_time(folder: Path, number: int, name: str) -> bool:
+        if number < 4:
+            return False
+        late.extend(groups.take(folder, old, "late", "node") for old in range(4))
+        return works(folder, number, name)
+
+    ended, _, _ = play(tmp_path, 4, never_in_time)
+    assert ended == dict.fromkeys(range(4), Ended(0, 1.0))
+    assert late
+    assert not any(late)
+
+
+def test_elements_are_told_when_all_has_ended(tmp_path: Path) -> None:
+    play(tmp_path, 4, works)
+    groups.begin(tmp_path, "taken for lost")
+    assert not groups.wanted(tmp_path, "taken for lost")
+
+
 def test_one_that_is_cancelled_tells_the_elements(tmp_path: Path) -> None:
     cancel = threading.Event()
     made: list[Elements] = []
