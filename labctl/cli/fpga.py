@@ -19,14 +19,15 @@ from labctl.cli.fpga_common import (
     colour_of,
     cpus,
     files_are_told,
-    job_data,
     open_project,
     repro_command,
 )
 from labctl.cli.fpga_coverage import coverage, print_coverage
+from labctl.cli.fpga_history import history
 from labctl.cli.fpga_lint import lint
 from labctl.cli.fpga_mutate import mutate
 from labctl.cli.fpga_netlist import netlist
+from labctl.cli.fpga_report import report
 from labctl.cli.fpga_repro import repro, waves
 from labctl.cli.fpga_timing import timing
 from labctl.errors import ExitCode, UsageError
@@ -58,6 +59,8 @@ def fpga() -> None:
 fpga.add_command(bridge)
 fpga.add_command(build)
 fpga.add_command(coverage)
+fpga.add_command(history)
+fpga.add_command(report)
 fpga.add_command(repro)
 fpga.add_command(waves)
 fpga.add_command(lint)
@@ -133,8 +136,10 @@ Examples:
                                             on the cluster that sbatch submits to
 
 \b
-A run is core[:parameters]:module.test@seed. Of the failures of each kind, the
-shortest is run again with waves. Logs and waves are kept for the last 20 calls.
+A run is core[:parameters]:module.test@seed. What failed the last time comes
+first, then what takes long. One failure of each kind has waves: of its last
+moments, or, where those were not kept, of all of it, run again. Logs and waves
+are kept for the last 20 calls; 'labctl fpga report --html' makes a page of one.
 Exit codes: 0 all passed, 1 something failed, 2 bad usage, nothing to run, or a
 project with mistakes."""
 )
@@ -157,6 +162,10 @@ project with mistakes."""
     help="When to record waves.",
 )  # fmt: skip
 @click.option(
+    "--last", type=click.FloatRange(0.01, 3600), default=0.5, metavar="SECONDS", show_default=True,
+    help="How much before a failure its waves hold, in processor time.",
+)  # fmt: skip
+@click.option(
     "--engine", type=click.Choice(["fork", "process", "slurm", "dask"]), default="fork",
     show_default=True,
     help="Here, with one simulator start for many runs or one for each; or on a cluster.",
@@ -175,10 +184,12 @@ project with mistakes."""
 @json_option
 def test(
     select: tuple[str, ...], folder: str, seeds: int, seed: int | None, jobs: int | None,
-    waves: str, engine: str, address: str, simulator: str | None, coverage: bool,
+    waves: str, last: float, engine: str, address: str, simulator: str | None, coverage: bool,
     coverage_file: str | None, keep: bool, junit: str | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Run tests: all, or those that SELECT names."""
+    from labctl.fpga import history as past_runs
+    from labctl.fpga import record
     from labctl.fpga.coverage import store
     from labctl.fpga.engines import engine_named
     from labctl.fpga.farms import farm_named
@@ -209,39 +220,31 @@ def test(
         # What waits elsewhere is taken back however we are told to end.
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
-    options = Options(jobs or cpus(), waves, keep, engine_named(engine), farm)
+    past = past_runs.Past(record.project_name(project.root))
+    options = Options(
+        jobs or cpus(), waves, keep, engine_named(engine), farm, last, past.expected()
+    )
     repro_of = repro_command(folder, simulator)
     told = _Progress(len(wanted), quiet=as_json)
-    with files_are_told(), new_run() as place:
+    with files_are_told(), new_run() as place, record.asked(project.root) as about:
         outcome = run(wanted, tools, place, options, told.tell)
         told.done()
-        write_junit(place / "junit.xml", outcome, repro_of)
+        outcome = past.keep(about(), outcome)
+        write_junit(place / record.JUNIT_FILE, outcome, repro_of)
         if junit:
             write_junit(Path(junit), outcome, repro_of)
+        data = record.run_data(
+            outcome, project, about(), repro_of, base=base, seeds=seeds, folder=place
+        )
         if tools.coverage:
             for path in (place / "coverage.json", *map(Path, filter(None, [coverage_file]))):
                 store.save(path, outcome.coverage)
+            data["coverage"] = {
+                "file": str(place / "coverage.json"), **store.shown(outcome.coverage),
+            }  # fmt: skip
+        record.save(place, data)
     counts = outcome.counts
     if as_json:
-        data = {
-            "summary": {**counts, "seconds": round(outcome.seconds, 3)},
-            "seed": base,
-            "seeds": seeds,
-            "compiled": outcome.compiled,
-            "reused": outcome.reused,
-            "folder": str(place),
-            "notes": list(outcome.notes),
-            "failures": [[one.job.name for one in some] for some in outcome.failures],
-            "coverage": (
-                {"file": str(place / "coverage.json"), **store.shown(outcome.coverage)}
-                if tools.coverage
-                else None
-            ),
-            "jobs": [job_data(one, repro_of) for one in outcome.results],
-            "problems": [
-                {"file": str(one.path), "message": one.message} for one in project.problems
-            ],
-        }
         click.echo(document("fpga-test", 1, data))
     else:
         _print(outcome, base, repro_of, coverage=tools.coverage)

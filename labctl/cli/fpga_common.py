@@ -8,13 +8,12 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from labctl.fpga.model import Project
-    from labctl.fpga.results import JobResult
 
 PROJECT = click.option(
     "-C",
@@ -91,37 +90,6 @@ def repro_command(folder: str, simulator: str | None = None) -> Callable[[str], 
     where = [] if folder == "." else ["-C", folder]
     where += ["--sim", simulator] if simulator else []
     return lambda name: shlex.join(["labctl", "fpga", "repro", *where, name])
-
-
-def job_data(result: JobResult, repro: Callable[[str], str]) -> dict[str, Any]:
-    """Return ``result`` for a JSON document."""
-    unit = result.job.unit
-    return {
-        "id": result.job.name,
-        "core": unit.core.name,
-        "variant": unit.variant.name,
-        "parameters": dict(unit.variant.parameters),
-        "test": unit.test.label,
-        "seed": result.job.seed,
-        "simulator": unit.core.simulators[0],
-        "status": result.status,
-        "message": result.message,
-        "seconds": round(result.seconds, 4),
-        "sim_ns": result.sim_ns,
-        "repro": repro(result.job.name),
-        "folder": str(result.folder) if result.folder else None,
-        "waves": str(result.waves) if result.waves else None,
-        "cases": [
-            {
-                "name": case.name,
-                "status": case.status,
-                "message": case.message,
-                "seconds": case.seconds,
-                "sim_ns": case.sim_ns,
-            }
-            for case in result.cases
-        ],
-    }
 
 
 def colour_of(status: str) -> str:

@@ -13,7 +13,6 @@ from labctl.cli.fpga_common import (
     colour_of,
     cpus,
     files_are_told,
-    job_data,
     open_project,
 )
 from labctl.errors import ExitCode, LabctlError
@@ -73,6 +72,7 @@ def netlist(
 ) -> int:  # fmt: skip
     """Run tests on the netlist that synthesis makes of each core."""
     from labctl.fpga.engines import engine_named
+    from labctl.fpga.record import job_data
     from labctl.fpga.regression import Options, run
     from labctl.fpga.selection import Unit, jobs_of, new_base_seed
     from labctl.fpga.selection import select as choose

@@ -29,7 +29,7 @@ from labctl.paths import cache_dir, make_private
 __all__ = ["WAVES_ARGUMENT", "WAVES_FILE", "Build", "BuildError", "build", "try_build"]
 
 # Changes when a build is made in another way.
-_FORMAT = "2"
+_FORMAT = "3"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,11 +16,12 @@ from labctl.fpga import data_files
 from labctl.fpga.build import Build, BuildError, try_build
 from labctl.fpga.coverage.collect import collect
 from labctl.fpga.coverage.model import CoverageData
-from labctl.fpga.engines.base import Ended, Engine, Task
+from labctl.fpga.engines.base import Ended, Engine, Last, Task
 from labctl.fpga.engines.process import ProcessEngine
 from labctl.fpga.engines.watch import Cancelled
 from labctl.fpga.farms.base import FarmMaker
-from labctl.fpga.queue import Group, JobQueue
+from labctl.fpga.queue import Expected, Group, JobQueue
+from labctl.fpga.replays import waves_of_last
 from labctl.fpga.results import JobResult, read_result
 from labctl.fpga.selection import Job, Unit
 from labctl.fpga.toolchain import Toolchain
@@ -29,9 +30,11 @@ from labctl.fpga.toolchain import Toolchain
 MAX_REPLAYS = 5
 # What a run writes: through a link it would be written into somebody else's folder.
 _WRITTEN = {
-    "results.xml", "sim_build", "log.txt", "stack.txt", "coverage", "coverage.dat", "waves.fst",
-    "waves.vcd",
+    "results.xml", "sim_build", "last", "log.txt", "stack.txt", "coverage", "coverage.dat",
+    "waves.fst", "waves.vcd",
 }  # fmt: skip
+# A copy of a simulator costs some milliseconds: with one each half second they are 1 % to 2 %.
+DEFAULT_LAST_S = 0.5
 EngineMaker = Callable[[Toolchain, threading.Event], Engine]
 
 
@@ -41,10 +44,13 @@ class Options:
 
     Attributes:
         jobs: How many simulations at a time.
-        waves: ``never``, ``fail`` (one failure of each kind is run again) or ``always``.
+        waves: ``never``, ``fail`` (one failure of each kind has them: the last of the run where the
+            engine can replay it, or the whole, run again) or ``always``.
         keep: Keep the folders of jobs that passed.
         engine: Makes the engine of a thread.
         farm: Makes the farm whose machines run it all; None for this machine.
+        last_s: About so much processor time before a failure is recorded.
+        expected: What is known of tests, by the names of their units: for the order.
     """
 
     jobs: int = 1
@@ -52,6 +58,8 @@ class Options:
     keep: bool = False
     engine: EngineMaker = ProcessEngine
     farm: FarmMaker | None = None
+    last_s: float = DEFAULT_LAST_S
+    expected: Mapping[str, Expected] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,8 @@ class _Run:
     tell: Callable[[JobResult], None]
     cancel: threading.Event = field(default_factory=threading.Event)
     results: dict[int, JobResult] = field(default_factory=dict)
+    # Simulated time of the shortest failure with waves, by unit; longer ones need none.
+    shortest: dict[str, float] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     coverage: CoverageData = field(default_factory=CoverageData)
 
@@ -131,14 +141,15 @@ def run(
     with _until_interrupted(state.cancel), ThreadPoolExecutor(max(1, options.jobs)) as pool:
         designs = pool.map(lambda one: try_build(one.core, one.variant, tools), units.values())
         built = dict(zip(units, designs, strict=True))
-        queue = JobQueue()
+        queue, waiting = JobQueue(options.expected), []
         for index, job in enumerate(jobs):
             there = built[_build_name(job.unit)]
             if isinstance(there, Build):
-                queue.add(Group.of(job, there), index, job)
+                waiting.append((Group.of(job, there), index, job))
             else:
                 # Each of its tests is an error; it is told once, as they are of one kind.
                 _record(state, index, JobResult(job, "error", f"not built: {there.cause}"))
+        queue.add(waiting)
         if options.farm is not None:
             notes = _on_farm(state, queue, options.farm)
         else:
@@ -222,7 +233,9 @@ def _on_farm(state: _Run, queue: JobQueue, make: FarmMaker) -> list[str]:
 def _task(state: _Run, group: Group, index: int, job: Job) -> Task:
     """Return the task of a job, with its folder made."""
     folder = prepare(state.folder / f"{index + 1:05d}", job, group.build)
-    return Task(job, group.build, folder, state.options.waves == "always")
+    waves = state.options.waves
+    last = Last(state.options.last_s, state.shortest.get(job.unit.name))
+    return Task(job, group.build, folder, waves == "always", last if waves == "fail" else None)
 
 
 def _finish(state: _Run, index: int, task: Task, ended: Ended) -> list[str]:
@@ -254,21 +267,27 @@ def _result(state: _Run, task: Task, ended: Ended) -> JobResult:
         hits = collect(task, state.tools)
         with state.lock:
             state.coverage.add(task.job.name, hits)
-    simulator = state.tools.of(task.job.unit.core)
-    return replace(result, waves=simulator.waves(task.folder) if task.waves else None)
+    if task.waves:
+        simulator = state.tools.of(task.job.unit.core)
+        return replace(result, waves=simulator.waves(task.folder))
+    return replace(result, waves=waves_of_last(result, task.folder))
 
 
 def _record(state: _Run, index: int, result: JobResult) -> None:
     with state.lock:
         state.results[index] = result
+        if result.waves and not result.fine:
+            name, time_ns = result.job.unit.name, result.sim_ns
+            state.shortest[name] = min(time_ns, state.shortest.get(name, time_ns))
         state.tell(result)
 
 
 def _replay(state: _Run, outcome: Outcome, built: dict[str, Build | BuildError]) -> Outcome:
-    """Run one failure of each kind again with waves, from the same build."""
+    """Run one failure of each kind that has no waves again with them, from the same build."""
     engine = ProcessEngine(state.tools, state.cancel)
     waves: dict[str, Path] = {}
-    chosen = [some[0] for some in outcome.failures if some[0].status == "failed"]
+    shortest = [some[0] for some in outcome.failures]
+    chosen = [one for one in shortest if one.status == "failed" and not one.waves]
     for number, failed in enumerate(chosen[:MAX_REPLAYS], 1):
         job = failed.job
         there = built[_build_name(job.unit)]

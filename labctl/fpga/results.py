@@ -89,7 +89,7 @@ class JobResult:
 
 def read_result(job: Job, folder: Path, ended: Ended) -> JobResult:
     """Return what came of ``job``, from its exit and the files in ``folder``."""
-    cases, trouble = _read_cases(folder / RESULTS_FILE)
+    cases, trouble = read_cases(folder / RESULTS_FILE)
     if ended.hang is not None:
         kind = "error" if ended.hang.kind in ("output", "lost") else "hung"
         return JobResult(job, kind, ended.hang.text, cases, ended.seconds, folder, note=ended.note)
@@ -110,8 +110,8 @@ def _worst(cases: Iterable[Case]) -> str:
     return min((case.status for case in cases), key=STATUSES.index, default="error")
 
 
-def _read_cases(path: Path) -> tuple[tuple[Case, ...], str]:
-    """Return the tests in a results file; and why there are none."""
+def read_cases(path: Path) -> tuple[tuple[Case, ...], str]:
+    """Return the tests in the results file ``path``; and why there are none."""
     try:
         if path.stat().st_size > _MAX_RESULTS:
             return (), "its results file is too large"

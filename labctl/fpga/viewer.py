@@ -10,8 +10,8 @@ from labctl.errors import DependencyError, UnreachableError
 _VIEWERS = ("surfer", "gtkwave")
 
 
-def viewer_command() -> list[str]:
-    """Return the command of the first viewer that is installed.
+def viewer() -> str:
+    """Return the first viewer that is installed.
 
     Raises:
         DependencyError: None is.
@@ -22,10 +22,10 @@ def viewer_command() -> list[str]:
         raise DependencyError(
             "no viewer of waves is installed",
             thing=" or ".join(_VIEWERS),
-            action="apt install gtkwave, or use --no-open",
+            action="apt install gtkwave, or use --print",
         )
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise UnreachableError(
-            "there is no display here", thing=found, action="use --no-open and copy the file"
+            "there is no display here", thing=found, action="use --print and copy the file"
         )
-    return [found]
+    return found

@@ -25,10 +25,24 @@ RESULTS_FILE = "results.xml"
 _ENTRIES = (
     "cocotb.logging:_configure",
     "labctl_inside:enter",
+    "labctl_checkpoints:enter",
     "cocotb._init:init_package_from_simulation",
     "cocotb.regression:_run_regression",
 )
 _INSIDE = Path(__file__).parent.parent / "inside"
+
+
+@dataclass(frozen=True)
+class Last:
+    """That the last of a run is to be recorded, where it fails.
+
+    Attributes:
+        every_s: Processor time between two copies of the simulation: about as much is recorded.
+        worth_ns: Only a failure before this simulated time, nanoseconds; None for any.
+    """
+
+    every_s: float
+    worth_ns: float | None = None
 
 
 @dataclass(frozen=True)
@@ -40,12 +54,14 @@ class Task:
         build: The compiled simulation.
         folder: Its own empty folder: working directory, log, results, waves.
         waves: Record waves.
+        last: Record the last of it where it fails, if the engine can; see `Last`.
     """
 
     job: Job
     build: Build
     folder: Path
     waves: bool = False
+    last: Last | None = None
 
 
 @dataclass(frozen=True)

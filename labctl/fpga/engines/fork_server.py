@@ -21,6 +21,8 @@ from labctl.fpga.engines.base import Ended, Task, command, common_environment
 from labctl.fpga.engines.base import job_environment as own
 from labctl.fpga.engines.process import ProcessEngine
 from labctl.fpga.engines.watch import LOG_FILE, START_S, Cancelled, watch
+from labctl.fpga.inside import labctl_checkpoints
+from labctl.fpga.simulators.icarus import records_later
 from labctl.fpga.toolchain import Toolchain
 
 _ANSWER_S = 20.0
@@ -90,9 +92,14 @@ class _Server:
         requests, self._requests = os.pipe()
         self._replies, replies = os.pipe()
         settings = {"LABCTL_REQUESTS": str(requests), "LABCTL_REPLIES": str(replies)}
+        words = command(task, tools)
+        self._can_record = "-none" in words and records_later(task.build.path)
+        if self._can_record:
+            # A copy can begin to record at any time; until then it costs nothing.
+            words[words.index("-none")] = "-fst"
         try:
             self._process = subprocess.Popen(
-                command(task, tools),
+                words,
                 cwd=task.folder,
                 env={**common_environment(task.job.unit, tools), **settings},
                 stdin=subprocess.DEVNULL,
@@ -114,11 +121,16 @@ class _Server:
 
     def run(self, task: Task) -> Ended:
         began = time.monotonic()
-        order = {
+        order: dict[str, Any] = {
             "folder": str(task.folder.absolute()),
             "log": LOG_FILE,
             "environment": dict(own(task.job)),
         }
+        if task.last is not None and self._can_record:
+            limit_s = task.job.unit.core.timeout_s
+            last = task.last
+            wanted = {"every_s": last.every_s, "limit_s": limit_s, "worth_ns": last.worth_ns}
+            order["environment"][labctl_checkpoints.VARIABLE] = json.dumps(wanted)
         try:
             os.write(self._requests, json.dumps(order).encode() + b"\n")
         except BrokenPipeError:

@@ -28,8 +28,17 @@ from typing import Any, TextIO
 
 # prctl(2): the signal that a process gets when its parent dies.
 _PR_SET_PDEATHSIG = 1
+# What a job leaves becomes a child of this process, which can wait for it.
+_PR_SET_CHILD_SUBREAPER = 36
 STACK_FILE = "stack.txt"
 _kept_open: list[TextIO] = []
+
+
+class StillRunning(BaseException):
+    """Raised in a test that Python does not come out of, so that results and waves are saved.
+
+    No `Exception`: loops that go on whatever happens would go on.
+    """
 
 
 def enter() -> None:
@@ -59,6 +68,11 @@ def _begin_job() -> None:
         stack.flush()
 
     _keep_coverage()
+
+    def give_up(number: int, frame: FrameType | None) -> None:
+        raise StillRunning("ended by labctl: it ran for longer than it may")
+
+    signal.signal(signal.SIGUSR2, give_up)
     signal.signal(signal.SIGUSR1, tell)
     # It writes from the signal handler itself, then hands the signal on to `tell`.
     faulthandler.register(signal.SIGUSR1, file=stack, chain=True, all_threads=False)
@@ -145,6 +159,7 @@ class _Runner(ModuleType):
 
 def _serve(requests: int, replies: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     answer = os.fdopen(replies, "w", encoding="utf-8", buffering=1)
     _import_all()
     threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208
@@ -174,6 +189,9 @@ def _serve(requests: int, replies: int) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
             _, status, used = os.wait4(pid, 0)
+            with contextlib.suppress(ChildProcessError):
+                while True:
+                    os.waitpid(-pid, 0)  # all of its group were killed
             answer.write(
                 json.dumps({"ended": os.waitstatus_to_exitcode(status), "kib": used.ru_maxrss})
                 + "\n"

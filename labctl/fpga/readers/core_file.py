@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
-
-from pydantic import ValidationError
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 from labctl.errors import UsageError
 from labctl.fpga.model import (
@@ -23,7 +23,7 @@ from labctl.fpga.model import (
     Waiver,
 )
 from labctl.fpga.readers.test_modules import read_tests
-from labctl.fpga.schema import CoreFile, TargetEntry
+from labctl.inventory import kept
 from labctl.inventory.diagnostics import (
     Diagnostic,
     InventoryError,
@@ -32,13 +32,17 @@ from labctl.inventory.diagnostics import (
     shown_path,
 )
 from labctl.inventory.textfile import read_text
-from labctl.inventory.validate import Steps, explain, locate
-from labctl.inventory.yamlnodes import Mapping as MappingNode
-from labctl.inventory.yamlnodes import parse
+
+if TYPE_CHECKING:
+    from labctl.fpga.schema import CoreFile, TargetEntry
+    from labctl.inventory.validate import Steps
+    from labctl.inventory.yamlnodes import Mapping as MappingNode
 
 FILE_NAME = "core.yaml"
 ORDER, ALONE = 0, True
-Complain = Callable[[Steps, str], None]
+Complain = Callable[["Steps", str], None]
+# What stands for the version of the check, while it is being worked on.
+_CODE = [Path(__file__), Path(__file__).parent.parent / "schema.py"]
 
 
 def claims(folder: Path, names: Collection[str]) -> list[str]:
@@ -62,8 +66,37 @@ def read_core(path: Path) -> Core:
         InventoryError: The file has mistakes; carries all of them, with their places. Among them
             are sources that do not exist and modules of tests that are not Python.
     """
+    text = read_text(path, what="a core")
+    key = kept.key_of(str(path.absolute()), text, code=_CODE)
+    return _recall(path, key) or _check(path, text, key)
+
+
+def _recall(path: Path, key: str) -> Core | None:
+    """Return the core from what was found right before, without what it takes to check it."""
+    data = kept.recall_reading("fpga", str(path.absolute()), key)
+    if data is None:
+        return None
+    inner = {name: SimpleNamespace(**data["said"][name]) for name in data["inner"]}
+    said = cast("CoreFile", SimpleNamespace(**{**data["said"], **inner}))
+    # The file is as it was; the sources and tests that it names may not be.
+    missing: list[str] = []
+    core = _core(path, said, lambda steps, message: missing.append(message))
+    if missing:
+        return None
+    return replace(core, waivers=tuple(Waiver(*one) for one in data["waivers"]))
+
+
+def _check(path: Path, text: str, key: str) -> Core:
+    # A quarter of a second to import.
+    from pydantic import BaseModel, ValidationError  # noqa: PLC0415
+
+    from labctl.fpga.schema import CoreFile  # noqa: PLC0415
+    from labctl.inventory.validate import explain, locate  # noqa: PLC0415
+    from labctl.inventory.yamlnodes import Mapping as MappingNode  # noqa: PLC0415
+    from labctl.inventory.yamlnodes import parse  # noqa: PLC0415
+
     shown = shown_path(path)
-    root, found = parse(read_text(path, what="a core"), keep_repeated=True)
+    root, found = parse(text, keep_repeated=True)
     if not isinstance(root, MappingNode):
         begin = "a core is a mapping; begin with 'description: …', 'top: …' and 'sources: […]'"
         raise InventoryError(shown, found or [Diagnostic(1, 1, begin)])
@@ -80,6 +113,10 @@ def read_core(path: Path) -> Core:
     core = replace(_core(path, said, complain), waivers=_waivers(said, root))
     if found:
         raise InventoryError(shown, found)
+    inner = [name for name, value in said if isinstance(value, BaseModel)]
+    waivers = [astuple(one) for one in core.waivers]
+    data = {"said": said.model_dump(), "inner": inner, "waivers": waivers}
+    kept.keep_reading("fpga", str(path.absolute()), key, data)
     return core
 
 
@@ -140,6 +177,8 @@ def _target(folder: Path, said: TargetEntry | None, complain: Complain) -> Targe
 
 
 def _waivers(said: CoreFile, root: MappingNode) -> tuple[Waiver, ...]:
+    from labctl.inventory.validate import locate  # noqa: PLC0415
+
     return tuple(
         Waiver(
             one.reason, one.tool or "", one.rule or "", one.file or "", one.message or "",

@@ -31,6 +31,7 @@ WAVES_ARGUMENT = "+labctl_waves"
 WAVES_FILE = "waves.fst"
 _TOGGLES_ARGUMENT, _TOGGLES_FILE = "+labctl_toggles", "waves.vcd"
 _DUMP_TOP = "labctl_waves"
+_OUR_DUMP_CALLS = 6  # in the module that is compiled in
 _NO_PARAMETER = re.compile(r"warning: parameter (?P<name>\S+) not found in (?P<top>\S+)\.")
 _WHERE = re.compile(r"^(?P<file>[^:\n]+):(?P<line>\d+): (?P<text>.*)$", re.MULTILINE)
 
@@ -138,13 +139,32 @@ def find(*, coverage: bool = False) -> Icarus:
 
 
 def _dump_module(top: str) -> str:
-    """Return a module that dumps waves where a run asks for them; it costs nothing otherwise."""
+    """Return a module that dumps waves where a run asks for them; it costs nothing otherwise.
+
+    Or from the moment at which ``go`` becomes 1: see `labctl.fpga.inside.labctl_checkpoints`.
+    """
     texts = [
         f'    if ($test$plusargs("{argument[1:]}")) begin\n'
         f'      $dumpfile("{file}");\n      $dumpvars(0, {top});\n    end\n'
         for argument, file in ((WAVES_ARGUMENT, WAVES_FILE), (_TOGGLES_ARGUMENT, _TOGGLES_FILE))
     ]
-    return f"module {_DUMP_TOP};\n  initial begin\n{''.join(texts)}  end\nendmodule\n"
+    later = f'begin $dumpfile("{WAVES_FILE}"); $dumpvars(0, {top}); end'
+    return (
+        f"module {_DUMP_TOP};\n  reg go = 0;\n  always @(posedge go) {later}\n"
+        f"  initial begin\n{''.join(texts)}  end\nendmodule\n"
+    )
+
+
+def records_later(program: Path) -> bool:
+    """Tell whether nothing in a design writes waves by itself.
+
+    vvp keeps what writes them quiet for all or for none: only then can it stand ready to record
+    and cost nothing.
+    """
+    try:
+        return program.read_bytes().count(b'"$dump') == _OUR_DUMP_CALLS
+    except OSError:
+        return False
 
 
 def _first_error(said: str, core: Core) -> str:

@@ -168,6 +168,13 @@ def test_a_failure_has_waves_and_junit_says_how_to_repeat_it(trouble: dict[str, 
     assert failed["repro"] in (root.findtext(".//failure") or "")
 
 
+def test_a_loop_in_python_is_left_with_results(trouble: dict[str, Any]) -> None:
+    (job,) = (one for one in trouble["jobs"] if one["test"].endswith("test_python_loop"))
+    assert [(one["status"], one["message"]) for one in job["cases"]] == [
+        ("failed", "StillRunning: ended by labctl: it ran for longer than it may")
+    ]
+
+
 def test_the_printed_command_repeats_the_failure(labctl: Labctl, trouble: dict[str, Any]) -> None:
     first = next(one for one in trouble["jobs"] if "odd_seeds" in one["id"])
     command = first["repro"].split()
