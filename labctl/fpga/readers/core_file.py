@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import astuple, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from labctl.errors import UsageError
 from labctl.fpga.model import (
@@ -76,8 +76,7 @@ def _recall(path: Path, key: str) -> Core | None:
     data = kept.recall_reading("fpga", str(path.absolute()), key)
     if data is None:
         return None
-    inner = {name: SimpleNamespace(**data["said"][name]) for name in data["inner"]}
-    said = cast("CoreFile", SimpleNamespace(**{**data["said"], **inner}))
+    said = cast("CoreFile", _revived(data["said"]))
     # The file is as it was; the sources and tests that it names may not be.
     missing: list[str] = []
     core = _core(path, said, lambda steps, message: missing.append(message))
@@ -86,9 +85,31 @@ def _recall(path: Path, key: str) -> Core | None:
     return replace(core, waivers=tuple(Waiver(*one) for one in data["waivers"]))
 
 
+def _plain(value: object) -> object:
+    """Return what JSON can hold of a value of the schema: models and mappings are told apart."""
+    if isinstance(value, dict):
+        return {"mapping": {key: _plain(one) for key, one in value.items()}}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, str | int | float | None):
+        return value
+    return {"model": {key: _plain(one) for key, one in cast("CoreFile", value)}}
+
+
+def _revived(data: Any) -> Any:  # noqa: ANN401 - what JSON holds
+    """Return what `_plain` was given, with plain objects in place of models."""
+    if isinstance(data, list):
+        return [_revived(one) for one in data]
+    if not isinstance(data, dict):
+        return data
+    ((kind, entries),) = data.items()
+    values = {key: _revived(one) for key, one in entries.items()}
+    return values if kind == "mapping" else SimpleNamespace(**values)
+
+
 def _check(path: Path, text: str, key: str) -> Core:
     # A quarter of a second to import.
-    from pydantic import BaseModel, ValidationError  # noqa: PLC0415
+    from pydantic import ValidationError  # noqa: PLC0415
 
     from labctl.fpga.schema import CoreFile  # noqa: PLC0415
     from labctl.inventory.validate import explain, locate  # noqa: PLC0415
@@ -113,9 +134,8 @@ def _check(path: Path, text: str, key: str) -> Core:
     core = replace(_core(path, said, complain), waivers=_waivers(said, root))
     if found:
         raise InventoryError(shown, found)
-    inner = [name for name, value in said if isinstance(value, BaseModel)]
     waivers = [astuple(one) for one in core.waivers]
-    data = {"said": said.model_dump(), "inner": inner, "waivers": waivers}
+    data = {"said": _plain(said), "waivers": waivers}
     kept.keep_reading("fpga", str(path.absolute()), key, data)
     return core
 

@@ -103,3 +103,27 @@ def test_tests_that_draw_nothing_are_told_from_those_that_do(make_core: MakeCore
     core = read_core(make_core(GOOD + "seeded: [test_more]\n", test=two))
     assert {one.name: one.seeded for one in core.tests} == {"test_it": False, "test_more": True}
     assert all(one.seeded for one in read_core(make_core(name="all", test=two)).tests)
+
+
+CORES = sorted((Path(__file__).parents[3] / "fpga").glob("*/core.yaml"))
+
+
+@pytest.mark.parametrize("path", CORES, ids=lambda path: path.parent.name)
+def test_what_is_kept_of_a_file_gives_the_same_core(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = read_core(path)
+    monkeypatch.setattr("labctl.fpga.readers.core_file._check", None)  # it is not asked again
+    assert read_core(path) == first
+
+
+def test_what_a_kept_file_names_is_looked_for_again(
+    make_core: MakeCore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = make_core()
+    read_core(path)
+    (path.parent / "rtl/wire.v").unlink()
+    with pytest.raises(InventoryError, match="there is no file"):
+        read_core(path)
