@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from labctl.fpga.readers.conditions import each
 
 _MAX_BYTES = 1024 * 1024
@@ -98,12 +96,16 @@ def load(path: Path) -> CoreText:
 
     Raises:
         OSError: It cannot be read.
-        ValueError: It is not of CAPI2.
-        yaml.YAMLError: It is not YAML.
+        ValueError: It is not YAML, or not of CAPI2.
     """
     if path.stat().st_size > _MAX_BYTES:
         raise ValueError("it is larger than any description of a core")
-    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    import yaml  # noqa: PLC0415 - slow to import, and most projects have no such file
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
     if not isinstance(data, Mapping) or "name" not in data:
         raise ValueError("it has no 'name'")
     return CoreText(path, _split(str(data["name"])), data)

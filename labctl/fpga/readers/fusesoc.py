@@ -15,8 +15,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from labctl.fpga.model import Core, Problem, TestCase, Value, Variant
 from labctl.fpga.readers.capi2 import CoreText, Files, Tree, load
 from labctl.fpga.readers.conditions import each
@@ -49,7 +47,7 @@ def read_all(root: Path, paths: Sequence[Path], simulator: str) -> Iterator[Core
     for path in paths:
         try:
             texts.append(load(path))
-        except (OSError, ValueError, yaml.YAMLError) as error:
+        except (OSError, ValueError) as error:
             yield Problem(path, f"{shown_path(path)}: {clean_line(str(error))}")
     tree = Tree(texts)
     for text in texts:
