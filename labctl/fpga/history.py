@@ -63,6 +63,7 @@ CREATE TABLE runs (
     sim_ns DOUBLE PRECISION NOT NULL,
     PRIMARY KEY (test, regression, seed)
 ) {clustered};
+CREATE INDEX runs_by_regression ON runs (regression);
 """,
     ),
 )
@@ -181,11 +182,8 @@ def add(where: About, seconds: float, results: Iterable[JobResult]) -> None:
             ],
         )  # fmt: skip
         old = where.time - _KEPT_S
-        database.execute(
-            "DELETE FROM runs WHERE regression IN (SELECT id FROM regressions WHERE time < ?)",
-            (old,),
-        )
-        database.execute("DELETE FROM regressions WHERE time < ?", (old,))
+        if database.execute("SELECT 1 FROM regressions WHERE time < ?", (old,)).fetchone():
+            database.execute("DELETE FROM regressions WHERE time < ?", (old,))  # with their runs
 
 
 def expected(project: str) -> dict[str, Expected]:
