@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -88,11 +89,17 @@ def measure(runs: int, say: Say) -> Report:
         folder = Path(name)
         library = build(folder)
         (folder / "scenario").write_text(scenario())
+        # Whether Slurm is installed here must not matter: labctl asks it too.
+        programs = folder / "bin"
+        programs.mkdir()
+        for program in ("sh", "dmesg"):
+            (programs / program).symlink_to(shutil.which(program) or "/nowhere")
         environment = {
             **os.environ,
             "LD_LIBRARY_PATH": str(library.parent),
             SCENARIO_VARIABLE: str(folder / "scenario"),
             "HOME": name,
+            "PATH": str(programs),
             "LABCTL_GPU_DB": str(folder / "none"),
         }
         python = sys.executable

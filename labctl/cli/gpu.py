@@ -142,11 +142,10 @@ def show(
     as_json: bool,
 ) -> int:
     """Show the cards of HOSTS (names, globs, @tag, !exclusion, all; or local)."""
-    from labctl.gpu import show as shown
-
     if replay:
         if not hosts:
             raise UsageError("no file given", action="labctl gpu --replay FILE...")
+        from labctl.gpu import show as shown
         from labctl.gpu.replay import replay as replay_files
 
         readings = replay_files(hosts)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from labctl.facts.gpu import collect, here, slurm
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labctl.facts.gpu import collect, here
 from labctl.facts.gpu.card import GpuFacts
 from labctl.facts.value import Known, Reason
 from labctl.gpu.reading import Reading
+
+if TYPE_CHECKING:
+    from labctl.facts.gpu.slurm import SlurmFacts
 
 NAME = "local"
 NO_LIBRARY = Reason.ABSENT
@@ -31,5 +38,13 @@ def around(facts: GpuFacts) -> Reading:
         holders=found.holders,
         open_devices=found.open_devices,
         age_s=0.0,
-        slurm=slurm.parse(slurm.ask_here()),
+        slurm=_slurm(),
     )
+
+
+def _slurm() -> SlurmFacts | None:
+    if not any(os.access(Path(folder, "scontrol"), os.X_OK) for folder in os.get_exec_path()):
+        return None
+    from labctl.facts.gpu import slurm  # noqa: PLC0415 - slow to import, and seldom needed
+
+    return slurm.parse(slurm.ask_here())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from labctl.errors import LabctlError
 from labctl.facts.value import Known
@@ -11,10 +12,12 @@ from labctl.gpu.place import database_place
 from labctl.gpu.reading import Reading, Unit
 from labctl.gpu.rule import Verdict, judge
 from labctl.gpu.show import Line, lines
-from labctl.gpu.slurm import Claim, claim
 from labctl.gpu.state import Booking
 from labctl.store.place import Place
 from labctl.store.schema import NothingThereError
+
+if TYPE_CHECKING:
+    from labctl.gpu.slurm import Claim
 
 # What a server that does not answer may cost: the cards can be shown without it.
 _PATIENCE_S = 3.0
@@ -28,23 +31,24 @@ def judged(
     A database that cannot be read costs the history and the bookings, not the cards.
     """
     moment = int(time.time()) if now is None else now
-    from labctl.gpu import bookings, history, store  # noqa: PLC0415 - not always needed
-
-    person = bookings.me()
+    person = _me() if any(reading.slurm is not None for reading in readings) else ""
 
     def plain(reading: Reading, unit: Unit) -> Verdict:
-        return _judge(reading, unit, claim(reading, unit, person=person))
+        return _judge(reading, unit, _claim(reading, unit, person))
 
     try:
-        with store.opened(
-            place or database_place(), write=False, patience_s=_PATIENCE_S
-        ) as database:
+        where = place or database_place()
+        if where.path is not None and not where.path.exists():
+            return lines(readings, plain), ""
+        from labctl.gpu import bookings, history, store  # noqa: PLC0415 - slow to import
+
+        with store.opened(where, write=False, patience_s=_PATIENCE_S) as database:
 
             def rule(reading: Reading, unit: Unit) -> Verdict:
                 return _judge(
                     reading,
                     unit,
-                    claim(reading, unit, person=person),
+                    _claim(reading, unit, person),
                     idle_s=history.idle_s(database, reading, unit, now=moment),
                     booking=bookings.holding(database, reading, unit, now=moment),
                 )
@@ -54,6 +58,20 @@ def judged(
         return lines(readings, plain), ""
     except LabctlError as error:
         return lines(readings, plain), f"without bookings and history: {error}"
+
+
+def _claim(reading: Reading, unit: Unit, person: str) -> Claim | None:
+    if reading.slurm is None:
+        return None
+    from labctl.gpu.slurm import claim  # noqa: PLC0415 - slow to import, and seldom needed
+
+    return claim(reading, unit, person=person)
+
+
+def _me() -> str:
+    from labctl.gpu.bookings import me  # noqa: PLC0415 - slow to import
+
+    return me()
 
 
 def _judge(

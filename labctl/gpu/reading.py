@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from labctl.facts.gpu.card import Card, GpuFacts, Process, Slice
 from labctl.facts.gpu.people import Holder, OpenDevice
-from labctl.facts.gpu.slurm import SlurmFacts
 from labctl.facts.value import Fact, Known, Unknown, absent
+
+if TYPE_CHECKING:
+    from labctl.facts.gpu.slurm import SlurmFacts
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from labctl.facts.gpu.card import Process, Xid
 from labctl.facts.value import Fact, Known, Reason, Unknown
 from labctl.gpu.reading import Unit
-from labctl.gpu.slurm import Claim
 from labctl.gpu.state import Booking, State
+
+if TYPE_CHECKING:
+    from labctl.gpu.slurm import Claim
 
 MIB = 1 << 20
 

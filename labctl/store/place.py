@@ -16,7 +16,7 @@ from labctl.errors import UsageError
 _SCHEMES = ("postgresql", "postgres")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 # A connection URI and the keys in it whose values are secret (PostgreSQL 15 manual, 34.1.2).
-_URL = re.compile(
+_URL = (
     r"(?i:postgres|postgresql)://"
     r"(?:(?P<user>[^:@/?#\[\]]*)(?::(?P<password>[^@/?#\[\]]*))?@)?"
     r"(?P<hosts>(?:(?:\[[0-9A-Fa-f:.%]+\]|[^:@/?#,\[\]]*)(?::\d*)?(?:,|(?=[/?]|$)))*)"
@@ -68,7 +68,7 @@ def _refuse_password(url: str) -> None:
     """Raise if ``url`` holds a password, or could; what is raised does not show it."""
     # A password with a slash or a question mark in it makes what follows look like a database or a
     # setting. So the form is kept strictly, and of what does not fit nothing is shown.
-    found = _URL.fullmatch(url)
+    found = re.fullmatch(_URL, url)
     settings = (found["settings"] or "").split("&") if found else []
     keys = {setting.partition("=")[0] for setting in settings}
     if found and not found["password"] and not keys & _SECRET:

@@ -9,15 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from labctl.facts.gpu import kernel_log, people, slurm
+from labctl.facts.gpu import kernel_log, people
 from labctl.facts.gpu.card import Card, GpuFacts, make_card
 from labctl.facts.gpu.people import Holder, OpenDevice
 from labctl.facts.gpu.quantity import pci_address
-from labctl.facts.gpu.slurm import SlurmFacts
 from labctl.facts.sent.bundle import CARDS_S, Collector, prologue, start
 from labctl.facts.shell import PROLOGUE
 from labctl.facts.value import Known, Reason, Unknown, absent
+
+if TYPE_CHECKING:
+    from labctl.facts.gpu.slurm import SlurmFacts
 
 # What a tool may take. A healthy nvidia-smi without persistence mode needs up to 10 s for 8 cards.
 TOOL_S = 20
@@ -92,6 +95,8 @@ def snippets(
         collector: Whether NVML is asked in the machine's own Python, before the vendor's tool.
         node: The machine's name in Slurm, where that does not know it by its host name.
     """
+    from labctl.facts.gpu import slurm  # noqa: PLC0415 - slow to import, and seldom needed
+
     # The file, and not the script's output, is what a tool keeps open that cannot be ended.
     tools = (
         PROLOGUE
@@ -128,8 +133,17 @@ def parse_around(facts: GpuFacts, outputs: Mapping[str, str]) -> Collected:
     holders, devices = people.parse(outputs.get("gpu people", ""))
     xids = kernel_log.find_xids(outputs.get("gpu log", ""))
     facts = _with_bus(facts, _bus(outputs.get("gpu bus", "")))
-    said_by_slurm = slurm.parse(outputs.get("gpu slurm", ""))
+    said_by_slurm = _slurm(outputs)
     return Collected(replace(facts, xids=tuple(xids)), holders, devices, said_by_slurm)
+
+
+def _slurm(outputs: Mapping[str, str]) -> SlurmFacts | None:
+    said = outputs.get("gpu slurm", "")
+    if not said:
+        return None
+    from labctl.facts.gpu import slurm  # noqa: PLC0415 - slow to import, and seldom needed
+
+    return slurm.parse(said)
 
 
 @dataclass(frozen=True)
@@ -154,7 +168,7 @@ def parse(outputs: Mapping[str, str]) -> Collected:
     facts = _with_bus(_tool(text), bus)
     holders, devices = people.parse(about)
     xids = kernel_log.find_xids(outputs.get("gpu log", ""))
-    said_by_slurm = slurm.parse(outputs.get("gpu slurm", ""))
+    said_by_slurm = _slurm(outputs)
     return Collected(replace(facts, xids=tuple(xids)), holders, devices, said_by_slurm)
 
 

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import itertools
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from labctl.facts.gpu.hostlist import expand
 from labctl.facts.value import Reason, Unknown
 from labctl.report.sanitize import clean_line
-from labctl.transport.script import quote
 
 # A controller that does not answer costs a client 9 s each time it is asked.
 _ASK_S = 15
@@ -131,6 +128,8 @@ def snippet(node: str = "") -> str:
     Args:
         node: The machine's name in Slurm; found by its host name if not given.
     """
+    from labctl.transport.script import quote  # noqa: PLC0415 - slow to import
+
     return (
         _SNIPPET.replace("@NODES@", quote(node))
         .replace("@MOST@", str(_MOST_JOBS))
@@ -140,8 +139,8 @@ def snippet(node: str = "") -> str:
 
 def ask_here() -> str:
     """Return what `snippet` prints on this machine; nothing where there is no Slurm."""
-    if shutil.which("scontrol") is None:
-        return ""
+    import subprocess  # noqa: PLC0415 - slow to import, and of no use to other machines
+
     try:
         done = subprocess.run(
             ["/bin/sh", "-c", snippet()], capture_output=True, stdin=subprocess.DEVNULL,
