@@ -22,6 +22,7 @@ from labctl.fpga.engines.base import job_environment as own
 from labctl.fpga.engines.process import ProcessEngine
 from labctl.fpga.engines.watch import LOG_FILE, START_S, Cancelled, watch
 from labctl.fpga.inside import labctl_checkpoints
+from labctl.fpga.inside.labctl_inside import QUICK_VARIABLE
 from labctl.fpga.simulators.icarus import records_later
 from labctl.fpga.toolchain import Toolchain
 
@@ -126,6 +127,8 @@ class _Server:
             "log": LOG_FILE,
             "environment": dict(own(task.job)),
         }
+        if self._can_record:
+            order["environment"][QUICK_VARIABLE] = "1"
         if task.last is not None and self._can_record:
             limit_s = task.job.unit.core.timeout_s
             last = task.last

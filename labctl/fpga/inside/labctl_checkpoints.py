@@ -198,6 +198,7 @@ class _Keeper:
     def _wake_up(self, order: dict[str, Any], mask: set[int | signal.Signals]) -> None:
         self._ring = []
         self._until = order["count"]
+        os.environ["LABCTL_QUICK"] = "0"  # the simulator has waves to end
         faulthandler.unregister(signal.SIGUSR1)
         for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGVTALRM):
             signal.signal(number, signal.SIG_IGN)
