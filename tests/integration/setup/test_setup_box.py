@@ -151,10 +151,10 @@ def test_the_timer_that_records_cards_runs_and_runs_anew_when_it_changes(new_box
     code, done = profile()
     assert code == 0, done
     until(lambda: logged("gpu record local /var/lib/labctl-gpu/gpu.sqlite"))
-    code, done = profile("--set", "record_hosts=@lab", "--set", "gpu_database=/srv/x")
+    code, done = profile("--set", 'record_hosts="@lab"', "--set", "gpu_database=/srv/x")
     assert code == 0, done
     until(lambda: logged("gpu record @lab /srv/x"))
-    code, done = profile("--set", "record_hosts=@lab", "--set", "gpu_database=/srv/x", "--check")
+    code, done = profile("--set", 'record_hosts="@lab"', "--set", "gpu_database=/srv/x", "--check")
     assert (code, done["hosts"][0]["round_trips"]) == (0, 1)
     assert {item["status"] for item in done["hosts"][0]["items"]} == {"unchanged"}
 
