@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Files of tests that take longest, seconds on an idle machine of two cores in the order of hundreds
 # down to thirty. Two or three files run at a time: a long one that begins last runs alone.
@@ -22,6 +23,11 @@ _LONGEST = (
     "integration/fpga/test_fpga.py",
     "integration/boards/test_session_shells.py",
 )
+
+
+# How long an example takes says more of the machine's other work than of us.
+settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any load")
 
 
 def pytest_configure(config: pytest.Config) -> None:
