@@ -15,14 +15,20 @@ import click
 if TYPE_CHECKING:
     from labctl.fpga.model import Project
 
+
+def _usual_project() -> str:
+    """Return where cores are in a lab's repository; what else is there is not looked through."""
+    return "fpga" if any(Path("fpga").glob("*/core.yaml")) else "."
+
+
 PROJECT = click.option(
     "-C",
     "--project",
     "folder",
     type=click.Path(),
-    default=".",
+    default=_usual_project,
     metavar="FOLDER",
-    help="Folder of the project; the current one if not given.",
+    help="Folder of the project. If not given: fpga/, where that has cores, or the current one.",
 )
 SIMULATOR = click.option(
     "--sim",
@@ -85,10 +91,14 @@ def files_are_told() -> Iterator[None]:
         ) from None
 
 
+def project_words(folder: str) -> list[str]:
+    """Return the options by which a command finds the project in ``folder`` again."""
+    return [] if folder == _usual_project() else ["-C", folder]
+
+
 def repro_command(folder: str, simulator: str | None = None) -> Callable[[str], str]:
     """Return what makes, of the name of a run, the command that runs it again."""
-    where = [] if folder == "." else ["-C", folder]
-    where += ["--sim", simulator] if simulator else []
+    where = project_words(folder) + (["--sim", simulator] if simulator else [])
     return lambda name: shlex.join(["labctl", "fpga", "repro", *where, name])
 
 

@@ -14,6 +14,7 @@ from labctl.cli.fpga_common import (
     cpus,
     files_are_told,
     open_project,
+    project_words,
 )
 from labctl.errors import ExitCode, LabctlError
 
@@ -150,7 +151,7 @@ def _synthesise(
 
 def _again(folder: str, cells: str | None, power_up: str) -> Callable[[str], str]:
     """Return what makes, of the name of a run, the command that runs it again."""
-    options = [] if folder == "." else ["-C", folder]
+    options = project_words(folder)
     options += ["--cells", cells] if cells else []
     options += ["--power-up", power_up] if power_up != "x" else []
 
