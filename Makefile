@@ -3,9 +3,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
-# Most tests wait for virtual machines: two files of them at a time, in the order that
+# Most tests wait for virtual machines: four files of them at a time, in the order that
 # tests/conftest.py gives. 'make test PARALLEL=' for one.
-PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
+PARALLEL ?= -n 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help venv packages demo test lint bench bench-env clean

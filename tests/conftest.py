@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # Files of tests that take longest, seconds on an idle machine of two cores in the order of hundreds
-# down to thirty. Two or three files run at a time: a long one that begins last runs alone.
+# down to thirty. Four files run at a time: a long one that begins last runs alone.
 _LONGEST = (
     "integration/setup/test_setup_box.py",
     "integration/boards/test_flash_linux_board.py",
