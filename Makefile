@@ -33,8 +33,8 @@ lint: $(STAMP) ## Check style, formatting and types
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 
-test: packages lint ## Run lint, types, unit and integration tests
-	$(VENV)/bin/pytest $(PARALLEL) $(PYTEST_ARGS)
+test: packages lint ## Run lint, types, unit and integration tests (LONG=1: also those that take minutes)
+	$(VENV)/bin/pytest $(PARALLEL) $(if $(LONG),--long) $(PYTEST_ARGS)
 
 bench-env: $(STAMP) ## Install the peers of the benchmarks into .bench-venv
 	$(VENV)/bin/python bench/env.py

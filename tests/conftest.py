@@ -30,6 +30,11 @@ settings.register_profile("any load", deadline=None, suppress_health_check=[Heal
 settings.load_profile("any load")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the few that take minutes run too."""
+    parser.addoption("--long", action="store_true", help="run tests marked as long, too")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Let tests interrupt commands wherever pytest was started.
 
@@ -38,9 +43,13 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with what takes long; tests of one file stay together, in their order."""
     items.sort(key=_place)
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="takes minutes: make test LONG=1"))
 
 
 def _place(item: pytest.Item) -> int:

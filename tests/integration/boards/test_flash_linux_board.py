@@ -82,6 +82,7 @@ def test_a_disk_is_written_and_then_left_alone(board: Lab, tmp_path: Path) -> No
     assert board.json("flash", *WORDS[:1], str(image), *WORDS[1:])["written"] is False
 
 
+@pytest.mark.long
 def test_few_changed_bytes_go_over_the_console(board: Lab, tmp_path: Path) -> None:
     image = tmp_path / "disk.img"
     content = bytearray(make(image, 2, MIB))
@@ -114,7 +115,7 @@ def test_a_device_in_use_is_refused(board: Lab, tmp_path: Path) -> None:
 
 def test_one_that_was_killed_is_finished_by_the_next(board: Lab, tmp_path: Path) -> None:
     image = tmp_path / "disk.img"
-    content = make(image, 3, 24 * MIB)
+    content = make(image, 3, 6 * MIB)
     process = begin(board, image)
     process.kill()
     process.wait()
@@ -126,7 +127,7 @@ def test_one_that_was_killed_is_finished_by_the_next(board: Lab, tmp_path: Path)
 
 def test_ctrl_c_leaves_nothing_running(board: Lab, tmp_path: Path) -> None:
     image = tmp_path / "disk.img"
-    content = make(image, 4, 24 * MIB)
+    content = make(image, 4, 6 * MIB)
     process = begin(board, image)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)

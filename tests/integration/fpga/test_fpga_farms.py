@@ -234,6 +234,7 @@ def test_dask_on_this_machine(on_dask: Bench) -> None:
     assert (run["summary"]["passed"], run["summary"]["failed"]) == (2, 2)
 
 
+@pytest.mark.long
 def test_a_worker_of_dask_that_is_killed_loses_nothing_and_cancelling_leaves_nothing(
     on_dask: Bench, dask: Dask, held: Held
 ) -> None:

@@ -159,6 +159,7 @@ def test_the_timer_that_records_cards_runs_and_runs_anew_when_it_changes(new_box
     assert {item["status"] for item in done["hosts"][0]["items"]} == {"unchanged"}
 
 
+@pytest.mark.long
 def test_killed_in_the_middle_of_apt_the_next_run_completes_it(
     new_box: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,6 +90,7 @@ def test_the_endpoint_with_the_password_is_for_its_owner_only(box: Lab) -> None:
     assert box.endpoints()["box1"].password not in box.labctl("lab", "status", "--json").stdout
 
 
+@pytest.mark.long
 def test_apt_works_inside(box: Lab) -> None:
     # The lists came with the box; what Debian has changed since then is all that is fetched.
     lists = "ls /var/lib/apt/lists/*_binary-amd64_Packages* /var/lib/apt/lists/*_Translation-en*"
@@ -162,6 +163,7 @@ def test_the_monitor_answers(box: Lab) -> None:
 # -- reboot and reset ---------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_reboot_keeps_everything_and_a_reset_nothing(lab: Lab) -> None:
     lab.up("box1")
     first = lab.endpoints()["box1"]
