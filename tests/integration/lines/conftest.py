@@ -41,9 +41,12 @@ class Wire:
     process: "subprocess.Popen[bytes]"
 
     def unplug(self) -> None:
-        """End it; both ends are hung up."""
-        self.process.terminate()
+        """End it; both ends are hung up, and gone."""
+        # Not by SIGTERM: socat's handler cleans up, and now and then waits for itself for ever.
+        self.process.kill()
         self.process.wait(20)
+        for end in (self.port, self.board):
+            end.unlink(missing_ok=True)
 
     def open_board(self) -> int:
         """Return a descriptor of the board's end."""
