@@ -75,11 +75,20 @@ class Uno:
         return qmp.execute(self.monitor, command)
 
     def avrdude(self, *words: str, baud: int = 115200) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["avrdude", "-p", "atmega328p", "-c", "arduino", "-P", str(self.line),
-             "-b", str(baud), *words],
-            capture_output=True, text=True, timeout=DEADLINE_S, check=False,
-        )  # fmt: skip
+        """Run it; again, as people do, where it came too late for the loader's one second.
+
+        The board is reset when its line is opened; on a busy machine avrdude may be kept from
+        speaking for longer than the boot loader listens.
+        """
+        for _ in range(3):
+            done = subprocess.run(
+                ["avrdude", "-p", "atmega328p", "-c", "arduino", "-P", str(self.line),
+                 "-b", str(baud), *words],
+                capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+            )  # fmt: skip
+            if "not responding" not in done.stderr:
+                break
+        return done
 
 
 @contextlib.contextmanager
