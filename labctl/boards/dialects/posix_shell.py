@@ -112,8 +112,7 @@ def _script() -> str:
     or a part of it), _S the exit code, _Q the tag of the command that ran last, with an "i" behind
     it until it has ended, _T the terminal, _I and _J what is done before and after a command, _U
     the shell's own number where the kernel tells it. _L, _V and _P are scripts: saved, live, print;
-    _G runs the first two. The marks are put together by printf, so that no echo
-    ever holds one.
+    _G runs the first two. The marks are put together by printf, so that no echo ever holds one.
     """
     begin = r'printf "@B%s\n" $_N'
     # Which command ran last (nothing where it is the one that was asked), checksum and size of what
@@ -170,7 +169,7 @@ def _script() -> str:
             f"_P='{show}'",
             f"_L='{saved}'",
             f"_V='{live}'",
-            # That copy never comes out of an eval, only out of functions.
+            # That copy of busybox never comes out of an eval, only out of functions.
             '_g(){ $1;};[ $_G = eval ]||{ eval "_l(){ $_L;};_v(){ $_V;}";_L=_l _V=_v;}',
             # The folder's name is put in here and now: what is removed must not be in a variable
             # that a command may set.
