@@ -186,6 +186,7 @@ def free(
     as_json: bool,
 ) -> int:
     """Print free cards of HOSTS that fit, or exit with 1."""
+    from labctl.cli.gpu_waiting import NONE_FREE, hindrances, tell
     from labctl.gpu.choose import pick
 
     wish = make_wish(count, memory, same_host)
@@ -196,6 +197,7 @@ def free(
     print_found(found, as_json=as_json)
     if found is not None:
         return int(ExitCode.OK)
+    tell([NONE_FREE, *hindrances(readings)])
     unreached = any(reading.error for reading in readings)
     return int(ExitCode.UNREACHABLE if unreached else ExitCode.NOT_FINE)
 
@@ -232,18 +234,21 @@ def wait(
     as_json: bool,
 ) -> int:
     """Wait until cards of HOSTS that fit are free, and print them."""
+    from labctl.cli.gpu_waiting import Waiting
     from labctl.gpu.bookings import span
     from labctl.gpu.choose import pick
 
     wish = make_wish(count, memory, same_host)
     end, pause = time.monotonic() + span(timeout), max(1, span(every))
+    waiting = Waiting()
     while True:
-        _, lines, _ = look_at(app, hosts, accept_new=accept_new, deadline=deadline)
+        readings, lines, _ = look_at(app, hosts, accept_new=accept_new, deadline=deadline)
         found = pick(lines, wish)
         left = end - time.monotonic()
         if found is not None or left <= 0:
             print_found(found, as_json=as_json)
             return int(ExitCode.OK if found is not None else ExitCode.NOT_FINE)
+        waiting.tell(readings)
         time.sleep(min(pause, left))
 
 

@@ -64,6 +64,7 @@ def run(
     command: tuple[str, ...],
 ) -> int:
     """Run COMMAND on free cards, which are held for it."""
+    from labctl.cli.gpu_waiting import Waiting
     from labctl.gpu.bookings import span
     from labctl.gpu.run import environment, leased, terminable
     from labctl.gpu.slurm_run import order
@@ -73,8 +74,9 @@ def run(
     hosts = tuple(word for word in on.split(",") if word)
     end, pause = time.monotonic() + span(timeout), max(1, span(every))
     terminable()
+    waiting = Waiting()
     while True:
-        _, lines, _ = look_at(app, hosts, accept_new=accept_new, deadline=deadline)
+        readings, lines, _ = look_at(app, hosts, accept_new=accept_new, deadline=deadline)
         # Cards of Slurm are Slurm's to give.
         held = _take([line for line in lines if not line.under_slurm], wish, command[0])
         left = end - time.monotonic()
@@ -87,6 +89,7 @@ def run(
             return int(ExitCode.NOT_FINE)
         if held is not None:
             break
+        waiting.tell(readings)
         time.sleep(min(pause, left))
     chosen, lease = held
     with leased(lease):

@@ -167,4 +167,5 @@ def _explained(error: Exception, path: Path, patience_s: float) -> LabctlError:
         return LabctlError(
             "not yours to write", thing=thing, action="ask its owner, or name another file"
         )
-    return LabctlError(str(error), thing=thing, action="look at the file and its folder")
+    cause = error.strerror if isinstance(error, OSError) else None
+    return LabctlError(cause or str(error), thing=thing, action="look at the file and its folder")

@@ -90,6 +90,9 @@ def test_a_dead_host_has_its_line_and_the_others_theirs(fleet: Lab) -> None:
     assert "fleet02: no card can be read" in done.stdout
     assert "dead: " in done.stdout
     assert fleet.labctl("gpu", "fleet01", "fleet02").returncode == 0
+    for words in (("free", "dead"), ("wait", "dead", "--timeout", "2s", "--every", "1s")):
+        done = fleet.labctl("gpu", *words, check=False)
+        assert done.stderr.count("labctl: dead: ") == 1, done.stderr
 
 
 def test_a_command_runs_on_the_host_and_ends_with_us(fleet: Lab) -> None:

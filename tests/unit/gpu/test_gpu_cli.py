@@ -63,6 +63,7 @@ def test_free_and_its_exit_codes(labctl: Labctl) -> None:
         ["local", "1", "GPU-1"], ["local", "2", "GPU-2"],
     ]  # fmt: skip
     done = labctl("free", "local", "--count", "3")
+    assert "no such cards are free" in done.stderr
     assert (done.returncode, done.stdout) == (1, "")
     done = labctl("free", "local", "--memory", "much")
     assert done.returncode == 2
